@@ -1,0 +1,62 @@
+// Router of a MoE block: softmax over the experts' logits, the top_k largest, and (NORMALISE) their
+// weights divided by their sum. Equal logits: the lower index first.
+//   logits [tokens, stride] f32; ids, weights [tokens, top_k]
+// One group of lanes per token. Normalised weights need no softmax over all: the common divisor
+// cancels.
+#include "lanes"
+#include "best"
+
+struct Params {
+  tokens: u32,
+  experts: u32,
+  stride: u32,
+  top_k: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> weights: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+#include "lane_builtins"
+) {
+#include "lane_indices"
+  if (group >= p.tokens) {
+    return;
+  }
+  let row = group * p.stride;
+  var last = Best(0.0, NONE);
+  var most = 0.0;
+  var sum = 0.0;
+  for (var s = 0u; s < p.top_k; s++) {
+    var best = Best(0.0, NONE);
+    for (var e = lane; e < p.experts; e += lanes) {
+      let value = logits[row + e];
+      if (is_better(value, e, best, last)) {
+        best = Best(value, e);
+      }
+    }
+    last = reduce_best(best, lane);
+    most = select(most, last.value, s == 0u);
+    let weight = exp(last.value - most);
+    sum += weight;
+    if (lane == 0u) {
+      // Logits that are not numbers find no expert; an index in range keeps later kernels in bounds.
+      ids[group * p.top_k + s] = select(last.index, 0u, last.index == NONE);
+      weights[group * p.top_k + s] = weight;
+    }
+  }
+#if !NORMALISE
+  var all = 0.0;
+  for (var e = lane; e < p.experts; e += lanes) {
+    all += exp(logits[row + e] - most);
+  }
+  sum = reduce_add(all, lane);
+#endif
+  if (lane == 0u) {
+    for (var s = 0u; s < p.top_k; s++) {
+      weights[group * p.top_k + s] /= sum;
+    }
+  }
+}

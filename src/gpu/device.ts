@@ -1,0 +1,272 @@
+import { MowgliError } from '../errors.ts';
+import { type BufferSlice, GpuBuffer } from './buffer.ts';
+import { Ledger } from './ledger.ts';
+import { PipelineCache } from './pipelines.ts';
+import { Recorder, uniformBufferBytes } from './recorder.ts';
+import type { ShaderLibrary } from './shader.ts';
+
+/** What the kernels may rely on. Tests narrow it to run the variants this machine would not choose. */
+export interface GpuCapabilities {
+  /** `shader-f16`: 16-bit floats in shaders. */
+  readonly f16: boolean;
+  /** `subgroups`, and how many invocations a subgroup has at least and at most. */
+  readonly subgroups: { readonly min: number; readonly max: number } | undefined;
+  /** The "GPU" is the CPU (lavapipe, SwiftShader): loads and barriers are what costs. */
+  readonly software: boolean;
+  /** Bytes that one binding of a storage buffer may span. */
+  readonly maxBindingBytes: number;
+  /** Invocations of one workgroup. */
+  readonly maxWorkgroupSize: number;
+}
+
+export interface GpuOptions {
+  readonly shaders: ShaderLibrary;
+  /** How to await the GPU; the platform may know a cheaper way than to spin. */
+  readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
+  /** Overrides of what the adapter reports, for tests. */
+  readonly capabilities?: Partial<GpuCapabilities>;
+}
+
+const storageUsage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
+const optionalFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+
+/** A WebGPU device with its memory ledger, pipelines and error state. Knows nothing of models. */
+export class Gpu {
+  readonly adapter: GPUAdapter;
+  readonly device: GPUDevice;
+  readonly capabilities: GpuCapabilities;
+  readonly ledger = new Ledger();
+  readonly pipelines: PipelineCache;
+  /** Uniforms of the submission being queued; written in queue order, so one buffer serves all. */
+  readonly uniforms: GpuBuffer;
+  /** GPU to CPU readbacks so far. */
+  readbacks = 0;
+  readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
+  readonly #lost: Promise<never>;
+  #failure: MowgliError | undefined;
+  #staging: GpuBuffer | undefined;
+  #readQueue: Promise<unknown> = Promise.resolve();
+
+  private constructor(adapter: GPUAdapter, device: GPUDevice, options: GpuOptions) {
+    this.adapter = adapter;
+    this.device = device;
+    this.capabilities = { ...reportedCapabilities(adapter, device), ...options.capabilities };
+    this.#wait = options.wait ?? ((promise) => promise);
+    this.pipelines = new PipelineCache(this, options.shaders);
+    const uniforms = device.createBuffer({
+      label: 'uniforms',
+      size: uniformBufferBytes,
+      usage: 0x48,
+    });
+    this.uniforms = new GpuBuffer(uniforms, 'uniforms', this.ledger, () => {});
+    this.#lost = device.lost.then((info) => {
+      this.#failure ??=
+        info.reason === 'destroyed'
+          ? new MowgliError('DISPOSED', 'the GPU device was disposed of')
+          : new MowgliError(
+              'DEVICE_LOST',
+              `the GPU device was lost (${info.message.trim() || 'no reason given'}); ` +
+                'load the model again, with a smaller context or fewer resident experts if memory ran out',
+            );
+      throw this.#failure;
+    });
+    this.#lost.catch(() => {}); // Observed by whoever waits next; nobody may be waiting now.
+    device.addEventListener('uncapturederror', (event) => {
+      this.#failure ??= gpuError((event as GPUUncapturedErrorEvent).error);
+    });
+  }
+
+  /**
+   * Requests a device with everything the adapter offers.
+   * @throws MowgliError `GPU_ERROR` when the adapter refuses.
+   */
+  static async open(adapter: GPUAdapter, options: GpuOptions): Promise<Gpu> {
+    const limits = adapter.limits;
+    const requiredLimits = {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+    };
+    const requiredFeatures = optionalFeatures.filter((name) => adapter.features.has(name));
+    try {
+      const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+      return new Gpu(adapter, device, options);
+    } catch (cause) {
+      throw new MowgliError('GPU_ERROR', `the adapter gave no device: ${String(cause)}`, { cause });
+    }
+  }
+
+  /** Storage bytes rounded up to what WebGPU accepts. A binding of size 0 is not allowed. */
+  static roundBytes(bytes: number): number {
+    return Math.max(16, Math.ceil(bytes / 16) * 16);
+  }
+
+  /**
+   * Allocates a storage buffer of zeros.
+   * @throws MowgliError `OUT_OF_MEMORY` when the device refuses or the size passes its limits.
+   */
+  async allocate(label: string, bytes: number, extraUsage = 0): Promise<GpuBuffer> {
+    this.throwIfFailed();
+    const size = Gpu.roundBytes(bytes);
+    const limit = this.device.limits.maxBufferSize;
+    if (size > limit) {
+      throw new MowgliError(
+        'OUT_OF_MEMORY',
+        `${label} needs a buffer of ${size} bytes, more than this device allows (${limit}); ` +
+          'use a smaller context or chunk',
+      );
+    }
+    this.device.pushErrorScope('out-of-memory');
+    const raw = this.device.createBuffer({ label, size, usage: storageUsage | extraUsage });
+    const error = await this.wait(this.device.popErrorScope());
+    if (error) {
+      raw.destroy();
+      throw new MowgliError(
+        'OUT_OF_MEMORY',
+        `the GPU has no ${size} bytes left for ${label} (${this.ledger.bytes} bytes are in use); ` +
+          'use a smaller context or chunk, or close other programs that use the GPU',
+        { cause: error },
+      );
+    }
+    return new GpuBuffer(raw, label, this.ledger, () => this.pipelines.forgetBindGroups());
+  }
+
+  /** Allocates a buffer and fills it. */
+  async upload(
+    label: string,
+    data: ArrayBufferView<ArrayBuffer>,
+    extraUsage = 0,
+  ): Promise<GpuBuffer> {
+    const buffer = await this.allocate(label, data.byteLength, extraUsage);
+    this.write(buffer, 0, data);
+    return buffer;
+  }
+
+  /** Queues a write; the data is copied before this returns. Offset and length in bytes, multiples of 4. */
+  write(buffer: GpuBuffer, offset: number, data: ArrayBufferView<ArrayBufferLike>): void {
+    this.device.queue.writeBuffer(
+      buffer.raw,
+      offset,
+      data.buffer as ArrayBuffer,
+      data.byteOffset,
+      data.byteLength,
+    );
+  }
+
+  /** Starts recording commands. */
+  record(): Recorder {
+    this.throwIfFailed();
+    return new Recorder(this);
+  }
+
+  /**
+   * Copies ranges to the CPU after everything submitted so far: one submission, one readback.
+   * Calls are served one after the other.
+   */
+  read(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+    const result = this.#readQueue.then(() => this.#readNow(slices));
+    this.#readQueue = result.catch(() => {});
+    return result;
+  }
+
+  async #readNow(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+    this.throwIfFailed();
+    const total = slices.reduce((sum, slice) => sum + Gpu.roundBytes(slice.bytes), 0);
+    const staging = await this.#stagingBuffer(total);
+    const encoder = this.device.createCommandEncoder();
+    let at = 0;
+    for (const { buffer, offset, bytes } of slices) {
+      encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, at, Math.ceil(bytes / 4) * 4);
+      at += Gpu.roundBytes(bytes);
+    }
+    this.device.queue.submit([encoder.finish()]);
+    this.readbacks++;
+    await this.wait(staging.raw.mapAsync(1, 0, total));
+    const mapped = staging.raw.getMappedRange(0, total);
+    at = 0;
+    const out = slices.map(({ bytes }) => {
+      const part = mapped.slice(at, at + bytes);
+      at += Gpu.roundBytes(bytes);
+      return part;
+    });
+    staging.raw.unmap();
+    this.throwIfFailed();
+    return out;
+  }
+
+  /** The reused MAP_READ buffer, grown to at least `bytes`. */
+  async #stagingBuffer(bytes: number): Promise<GpuBuffer> {
+    if (this.#staging && this.#staging.bytes >= bytes) return this.#staging;
+    this.#staging?.destroy();
+    const raw = this.device.createBuffer({ label: 'readback', size: bytes, usage: 0x01 | 0x08 });
+    this.#staging = new GpuBuffer(raw, 'readback', this.ledger, () => {});
+    return this.#staging;
+  }
+
+  /** Waits until everything submitted so far is done. */
+  async idle(): Promise<void> {
+    await this.wait(this.device.queue.onSubmittedWorkDone());
+    this.throwIfFailed();
+  }
+
+  /** Awaits a promise of the device; a lost device rejects instead of hanging. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    return this.#wait(Promise.race([promise, this.#lost]).catch((error) => this.#explain(error)));
+  }
+
+  /** A rejected promise of a dying device says less than the failure already on record. */
+  #explain(error: unknown): never {
+    throw this.#failure ?? error;
+  }
+
+  /** Throws what went wrong earlier: a lost device, an out-of-memory or validation error. */
+  throwIfFailed(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Frees the device and its own buffers. Buffers of others must be destroyed by their owners. */
+  dispose(): void {
+    this.#staging?.destroy();
+    this.#staging = undefined;
+    this.uniforms.destroy();
+    this.pipelines.dispose();
+    this.device.destroy();
+  }
+}
+
+function gpuError(error: GPUError): MowgliError {
+  const outOfMemory = error.constructor.name === 'GPUOutOfMemoryError';
+  return new MowgliError(
+    outOfMemory ? 'OUT_OF_MEMORY' : 'GPU_ERROR',
+    outOfMemory
+      ? `the GPU ran out of memory: ${error.message}; use a smaller context or chunk`
+      : `the GPU reported an error: ${error.message}`,
+    { cause: error },
+  );
+}
+
+function reportedCapabilities(adapter: GPUAdapter, device: GPUDevice): GpuCapabilities {
+  // Not every implementation of WebGPU has `subgroupMinSize` in its types yet.
+  const info = adapter.info as GPUAdapterInfo & {
+    subgroupMinSize?: number;
+    subgroupMaxSize?: number;
+  };
+  const { vendor, architecture } = info;
+  const sizes =
+    device.features.has('subgroups') && info.subgroupMinSize && info.subgroupMaxSize
+      ? { min: info.subgroupMinSize, max: info.subgroupMaxSize }
+      : undefined;
+  return {
+    f16: device.features.has('shader-f16'),
+    subgroups: sizes,
+    software: architecture === 'software' || /swiftshader/i.test(`${vendor} ${architecture}`),
+    maxBindingBytes: Math.min(
+      device.limits.maxStorageBufferBindingSize,
+      device.limits.maxBufferSize,
+    ),
+    maxWorkgroupSize: device.limits.maxComputeInvocationsPerWorkgroup,
+  };
+}

@@ -1,0 +1,203 @@
+import type { BufferSlice } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { Recorder } from '../gpu/recorder.ts';
+import type { ShaderDefines } from '../gpu/shader.ts';
+import { type ExpertMatrix, formatDefines, type Matrix, padded, type Rows } from './matrix.ts';
+
+/** How the products of a tile share their loads; see `shaders/matmul.wgsl`. */
+export type MatmulVariant = 'broadcast' | 'shared' | 'tile';
+
+/** The variants that this device can run. */
+export function matmulVariants(gpu: Gpu): MatmulVariant[] {
+  const { maxWorkgroupSize } = gpu.capabilities;
+  const variants: MatmulVariant[] = broadcastLanes(gpu) ? ['broadcast', 'tile'] : ['tile'];
+  return maxWorkgroupSize >= 256 ? [...variants, 'shared'] : variants;
+}
+
+/** The variant this device is expected to run fastest. */
+export function matmulVariant(gpu: Gpu): MatmulVariant {
+  const { software, maxWorkgroupSize } = gpu.capabilities;
+  if (software) return broadcastLanes(gpu) ? 'broadcast' : 'tile';
+  return maxWorkgroupSize >= 256 ? 'shared' : 'tile';
+}
+
+/** Lanes of a subgroup, where that is a constant that the broadcast variant can be compiled for. */
+function broadcastLanes(gpu: Gpu): number | undefined {
+  const { subgroups } = gpu.capabilities;
+  return subgroups && subgroups.min === subgroups.max && subgroups.max <= 32
+    ? subgroups.max
+    : undefined;
+}
+
+/** Shape of a tile: its rows and columns, and how many columns one workgroup covers. */
+interface TileShape {
+  readonly rows: number;
+  readonly columnsPerWorkgroup: number;
+  readonly defines: ShaderDefines;
+}
+
+const workgroup = 64;
+
+function tileShape(gpu: Gpu, variant: MatmulVariant, rows: number): TileShape {
+  switch (variant) {
+    case 'broadcast': {
+      const lanes = broadcastLanes(gpu)!;
+      const tileRows = rows <= 4 && lanes <= 32 ? 4 : 8;
+      const columns = 4;
+      return {
+        rows: tileRows,
+        columnsPerWorkgroup: workgroup * columns,
+        defines: {
+          BROADCAST: true,
+          WORKGROUP: workgroup,
+          LANES: lanes,
+          COLUMNS: columns,
+          TILE_M: tileRows,
+        },
+      };
+    }
+    case 'shared': {
+      const tileRows = rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
+      return {
+        rows: tileRows,
+        columnsPerWorkgroup: 64,
+        defines: { SHARED: true, TILE_M: tileRows, TILE_N: 64 },
+      };
+    }
+    case 'tile':
+      return {
+        rows: 8,
+        columnsPerWorkgroup: workgroup * 4,
+        defines: { WORKGROUP: workgroup, TILE_M: 8 },
+      };
+  }
+}
+
+/** y[m, n] = W[n] . x[m] for many rows of x (prefill); see `shaders/matmul.wgsl`, mode 0. */
+export function matmul(
+  rec: Recorder,
+  args: { weight: Matrix; x: Rows; y: Rows; rows: number; variant?: MatmulVariant },
+): void {
+  const { weight, x, y, rows } = args;
+  const tile = tileShape(rec.gpu, args.variant ?? matmulVariant(rec.gpu), rows);
+  const pipeline = rec.gpu.pipelines.get('matmul', {
+    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
+    ...tile.defines,
+    MODE: 0,
+  });
+  for (const part of weight.parts) {
+    rec.dispatch(
+      pipeline,
+      [part.rows, padded(weight.columns) / 8, rows, y.stride, part.firstRow],
+      [part.slice, x.slice, y.slice],
+      Math.ceil(part.rows / tile.columnsPerWorkgroup),
+      Math.ceil(rows / tile.rows),
+    );
+  }
+}
+
+/** Buffers that `groupByExpert` fills for the grouped products of one chunk. */
+export interface ExpertGroups {
+  /** Pairs sorted by expert: u32 each. */
+  readonly order: BufferSlice;
+  /** Tiles: vec4u each; see `tileCapacity`. */
+  readonly tiles: BufferSlice;
+  /** Workgroup counts for the product over `columns1` and the one over `columns2`. */
+  readonly counts: BufferSlice;
+}
+
+/** Tiles that so many pairs can make at most. */
+export function tileCapacity(pairs: number, experts: number): number {
+  return Math.ceil(pairs / 4) + experts;
+}
+
+/** Pairs per tile: about as many as an expert gets, so that few rows of a tile stay empty. */
+function expertTile(gpu: Gpu, variant: MatmulVariant, pairs: number, experts: number): TileShape {
+  return tileShape(gpu, variant, pairs / experts);
+}
+
+/**
+ * Sorts a chunk's (token, slot) pairs by expert into tiles, and counts the workgroups of two
+ * grouped products over `columns1` and `columns2` columns; see `shaders/group_by_expert.wgsl`.
+ */
+export function groupByExpert(
+  rec: Recorder,
+  args: {
+    ids: BufferSlice;
+    pairs: number;
+    experts: number;
+    slotOf: BufferSlice;
+    table: number;
+    columns1: number;
+    columns2: number;
+    groups: ExpertGroups;
+    variant?: MatmulVariant;
+  },
+): void {
+  const { ids, pairs, experts, slotOf, table, groups } = args;
+  const variant = args.variant ?? matmulVariant(rec.gpu);
+  const tile = expertTile(rec.gpu, variant, pairs, experts);
+  const { software, maxWorkgroupSize } = rec.gpu.capabilities;
+  const pipeline = rec.gpu.pipelines.get('group_by_expert', {
+    WORKGROUP: software ? 32 : Math.min(256, maxWorkgroupSize),
+    EXPERTS: experts,
+    TILE_M: tile.rows,
+  });
+  const workgroups = (columns: number) => Math.ceil(columns / tile.columnsPerWorkgroup);
+  rec.dispatch(
+    pipeline,
+    [pairs, table, workgroups(args.columns1), workgroups(args.columns2)],
+    [ids, slotOf, groups.order, groups.tiles, groups.counts],
+    1,
+  );
+}
+
+/**
+ * y[q, n] = W_e[n] . x[q / divisor] for the pairs q of each expert e; see `shaders/matmul.wgsl`,
+ * mode 1. `product` says which of the two counts of `groupByExpert` applies.
+ */
+export function expertMatmul(
+  rec: Recorder,
+  args: {
+    weight: ExpertMatrix;
+    x: Rows;
+    y: Rows;
+    /** First output column within a row of y. */
+    first?: number;
+    divisor: number;
+    pairs: number;
+    experts: number;
+    groups: ExpertGroups;
+    product: 0 | 1;
+    variant?: MatmulVariant;
+  },
+): void {
+  const { weight, x, y, first = 0, divisor, pairs, experts, groups, product } = args;
+  const variant = args.variant ?? matmulVariant(rec.gpu);
+  const tile = expertTile(rec.gpu, variant, pairs, experts);
+  const pipeline = rec.gpu.pipelines.get('matmul', {
+    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
+    ...tile.defines,
+    MODE: 1,
+  });
+  const counts = groups.counts.buffer.slice(groups.counts.offset + 12 * product, 12);
+  for (const slab of weight.slabs) {
+    rec.dispatchIndirect(
+      pipeline,
+      [
+        weight.rows,
+        padded(weight.columns) / 8,
+        pairs,
+        y.stride,
+        first,
+        divisor,
+        slab.firstSlot,
+        slab.slots,
+        weight.slotGroups,
+        weight.matrixGroups,
+      ],
+      [slab.slice, x.slice, y.slice, groups.order, groups.tiles],
+      counts,
+    );
+  }
+}

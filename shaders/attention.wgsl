@@ -84,11 +84,11 @@ fn main(
   let split = workgroup.y;
   let begin = split * p.run;
   #for r in 0..ROWS
-  let row$r = min(row0 + $ru, rows - 1u);
-  let limit$r = p.position + token_of(row$r); // the last position that this query sees
+  let query$r = min(row0 + $ru, rows - 1u);
+  let limit$r = p.position + token_of(query$r); // the last position that this query sees
   var most$r = LOWEST;
   var sum$r = 0.0;
-  let q_at$r = (token_of(row$r) * p.q_heads + head_of(row$r, absolute)) * WIDTH;
+  let q_at$r = (token_of(query$r) * p.q_heads + head_of(query$r, absolute)) * WIDTH;
     #for c in 0..CHUNKS
   var q$r_$c = vec4f();
   var o$r_$c = vec4f();
@@ -155,7 +155,7 @@ fn main(
   if (row0 + $ru < rows) {
     #for c in 0..CHUNKS
     if (lane + $cu * lanes < WIDTH) {
-      store(row$r, absolute, split, lane + $cu * lanes, o$r_$c, most$r, sum$r);
+      store(query$r, absolute, split, lane + $cu * lanes, o$r_$c, most$r, sum$r);
     }
     #endfor
   }

@@ -12,6 +12,7 @@ import { Decoder } from '../model/decoder.ts';
 import { allocateKvCache } from '../model/kv-cache.ts';
 import { RopeTable } from '../model/rope.ts';
 import { allocateWorkspace, largestChunk, type Workspace } from '../model/workspace.ts';
+import type { Adjustment } from './sampler.ts';
 import type { LoadProgress } from './types.ts';
 
 export interface EngineOptions {
@@ -24,11 +25,11 @@ export interface EngineOptions {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
-/** A change to one token's logit: (logit > 0 ? logit / repetition : logit * repetition) + add. */
-export interface Adjustment {
-  readonly id: number;
-  readonly repetition: number;
-  readonly add: number;
+/** How an evaluation can be watched and stopped. */
+export interface EvaluateOptions {
+  signal?: AbortSignal | undefined;
+  /** Told after each chunk how many of the tokens are evaluated. */
+  onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
 }
 
 /** The most likely tokens, likeliest first. Shorter than asked for when fewer logits were numbers. */
@@ -100,7 +101,10 @@ export class Engine {
         tensors,
         buffers,
         signal,
-        onBytes: (bytes) => onProgress?.({ phase: 'weights', done: (done += bytes), total }),
+        onBytes: (bytes) => {
+          done += bytes;
+          onProgress?.({ phase: 'weights', done, total });
+        },
       };
       const decoder = await Decoder.load(loader, config);
       const engine = new Engine(buffers, config, context, chunk, decoder, kv, ws);
@@ -128,16 +132,15 @@ export class Engine {
    */
   async best(
     tokens: readonly number[],
-    options: {
+    options: EvaluateOptions & {
       k: number;
       vocab: number;
       adjustments?: readonly Adjustment[] | undefined;
-      signal?: AbortSignal | undefined;
     },
   ): Promise<Candidates> {
-    const { k, vocab, adjustments = [], signal } = options;
+    const { k, vocab, adjustments = [] } = options;
     const ws = this.#ws;
-    await this.#evaluate(tokens, signal, (rec) => {
+    await this.#evaluate(tokens, options, (rec) => {
       if (adjustments.length) {
         const entries = new DataView(new ArrayBuffer(16 * adjustments.length));
         adjustments.forEach(({ id, repetition, add }, i) => {
@@ -176,8 +179,13 @@ export class Engine {
   }
 
   /** Evaluates tokens after those already evaluated; answers the last one's logits, [vocab]. */
-  async logits(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
-    await this.#evaluate(tokens, signal, () => {});
+  async logits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
+    await this.#evaluate(tokens, options, () => {});
+    return this.lastLogits();
+  }
+
+  /** The logits of the last evaluation once more, with the adjustments that it made. */
+  async lastLogits(): Promise<Float32Array> {
     const [bytes] = await this.gpu.read([
       this.#ws.logits.slice.buffer.slice(0, 4 * this.config.vocabSize),
     ]);
@@ -185,7 +193,10 @@ export class Engine {
   }
 
   /** Evaluates tokens after those already evaluated; answers every one's logits, [tokens, vocab]. */
-  async everyLogits(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+  async everyLogits(
+    tokens: readonly number[],
+    { signal, onProgress }: EvaluateOptions = {},
+  ): Promise<Float32Array> {
     this.#checkTokens(tokens);
     const { vocabSize } = this.config;
     const { logits, logitRows } = this.#ws;
@@ -207,6 +218,7 @@ export class Engine {
           out.set(values.subarray(at, at + vocabSize), (begin + first + row) * vocabSize);
         }
       }
+      onProgress?.({ done: begin + part.length, total: tokens.length });
     }
     return out;
   }
@@ -219,7 +231,7 @@ export class Engine {
   /** Evaluates tokens, in chunks, up to the last one's logits; `then` is recorded after them. */
   async #evaluate(
     tokens: readonly number[],
-    signal: AbortSignal | undefined,
+    { signal, onProgress }: EvaluateOptions,
     then: (rec: Recorder) => void,
   ): Promise<void> {
     this.#checkTokens(tokens);
@@ -231,6 +243,7 @@ export class Engine {
         this.#rec.submit();
         // Without this wait the whole prompt would be queued, and an abort would change nothing.
         await this.gpu.idle();
+        onProgress?.({ done: begin + part.length, total: tokens.length });
       } else {
         this.#decoder.logits(this.#rec, this.#ws, addend, this.#ws.logits, part.length - 1, 1);
         then(this.#rec);

@@ -37,7 +37,10 @@ export interface ChatMessage {
 }
 
 export interface GenerateOptions extends SamplingOptions, StopOptions {
+  /** Ends the generation: its `end` part comes with what was generated, then `ABORTED` is thrown. */
   signal?: AbortSignal;
+  /** Told after each chunk of a long prompt how many of its tokens are evaluated. */
+  onProgress?: (progress: { done: number; total: number }) => void;
 }
 
 /** What to continue: text as it is, a conversation for the chat template, or token ids. */

@@ -1,0 +1,124 @@
+import { describe, it } from 'vitest';
+import type { Gpu } from '../src/gpu/device.ts';
+import { type LanesVariant, lanesVariants } from '../src/kernels/lanes.ts';
+import { padded } from '../src/kernels/matrix.ts';
+import { type Addend, rmsNorm } from '../src/kernels/rmsnorm.ts';
+import { openTestGpu, padRows, readRows, runOnGpu, testBuffers } from './harness.ts';
+import { Random } from './random.ts';
+import { rmsNorm as reference } from './reference/ops.ts';
+import { divisionError, expectClose, inverseSqrtError, sumError, unit } from './tolerance.ts';
+
+const gpu = await openTestGpu();
+const asHardware = await openTestGpu({ software: false });
+const eps = 1e-6;
+
+interface Case {
+  rows: number;
+  n: number;
+  /** First of the rows that are normalised. */
+  first?: number;
+  /** Outputs that are added per row, each with a weight; 0: one without. */
+  slots?: number;
+  values?: (random: Random, length: number) => Float32Array;
+}
+
+async function check(on: Gpu, variant: LanesVariant, { rows, n, first = 0, slots, values }: Case) {
+  const random = new Random(`rmsnorm ${rows} ${n} ${slots}`);
+  const buffers = testBuffers(on);
+  const stride = padded(n);
+  const all = first + rows;
+  const make = values ?? ((r: Random, length: number) => r.normal(length, 3));
+  const xBefore = make(random, all * n);
+  const gain = random.normal(n);
+  const x = await buffers.inputRows(xBefore, n);
+  const out = await buffers.outputRows(rows, stride);
+  const gainSlice = await buffers.input(padRows(gain, n, stride));
+
+  let addend: Addend | undefined;
+  const sum = Float64Array.from(xBefore);
+  const sumSize = Float64Array.from(xBefore, Math.abs);
+  if (slots !== undefined) {
+    const count = Math.max(1, slots);
+    const added = random.normal(all * count * n);
+    const scale = slots ? random.normal(all * slots) : undefined;
+    for (let row = first; row < all; row++) {
+      for (let s = 0; s < count; s++) {
+        const weight = scale?.[row * count + s] ?? 1;
+        for (let i = 0; i < n; i++) {
+          const term = weight * added[(row * count + s) * n + i];
+          sum[row * n + i] += term;
+          sumSize[row * n + i] += Math.abs(term);
+        }
+      }
+    }
+    const addedRows = await buffers.inputRows(added, n);
+    addend = scale
+      ? { rows: addedRows, scale: await buffers.input(scale), slots: count }
+      : { rows: addedRows };
+  }
+
+  await runOnGpu(on, (rec) =>
+    rmsNorm(rec, { x, gain: gainSlice, out, n, rows, first, eps, addend, variant }),
+  );
+
+  // Per element, the error of the sum; then that of the normalisation, whose divisor is off by
+  // half as much as the mean of the squares, and by as much as the summands' errors together.
+  const roundings = slots === undefined ? 0 : sumError(Math.max(1, slots) + 1);
+  const xAfter = await readRows(on, x, { rows: all, columns: n }, 'zeros');
+  expectClose('x', xAfter, sum, (i) => sumSize[i] * roundings);
+  const used = sum.subarray(first * n);
+  const usedSize = sumSize.subarray(first * n);
+  const expected = reference(used, gain, eps);
+  const inputError = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    let squares = 0;
+    let errors = 0;
+    for (let i = row * n; i < (row + 1) * n; i++) {
+      squares += used[i] ** 2;
+      errors += (usedSize[i] * roundings) ** 2;
+    }
+    inputError[row] = Math.sqrt(errors / (squares + n * eps));
+  }
+  const own = (sumError(n + 1) + divisionError + unit) / 2 + inverseSqrtError + 3 * unit;
+  const actual = await readRows(on, out, { rows, columns: n }, 'zeros');
+  expectClose(`rmsnorm of ${rows} x ${n}`, actual, expected, (i) => {
+    const fromInput = used[i] === 0 ? 0 : (usedSize[i] * roundings) / Math.abs(used[i]);
+    return Math.abs(expected[i]) * (own + fromInput + inputError[Math.floor(i / n)]);
+  });
+}
+
+const cases: readonly Case[] = [
+  { rows: 1, n: 1 },
+  { rows: 1, n: 88 },
+  { rows: 3, n: 90, first: 2 },
+  { rows: 5, n: 6, first: 1 },
+  { rows: 33, n: 264 },
+  { rows: 2, n: 2048 },
+  { rows: 9, n: 16, values: (_, length) => new Float32Array(length).fill(0.5) },
+  // Tiny and zero rows: eps decides.
+  { rows: 4, n: 64, values: (random, length) => random.normal(length, 1e-4) },
+  { rows: 2, n: 40, values: (_, length) => new Float32Array(length) },
+  { rows: 2, n: 32, values: (_, length) => new Float32Array(length).map((_v, i) => (i % 33 ? 0 : -700)) },
+];
+
+describe.each(lanesVariants(gpu))('rmsNorm, %s', (variant) => {
+  it('normalises', async () => {
+    for (const each of cases) await check(gpu, variant, each);
+  });
+
+  it('adds a block to the residual stream first', async () => {
+    for (const each of cases) await check(gpu, variant, { ...each, slots: 0 });
+  });
+
+  it.each([1, 2, 8])('adds %i weighted experts first', async (slots) => {
+    for (const each of cases) await check(gpu, variant, { ...each, slots });
+  });
+});
+
+it('rmsNorm with the workgroups of a hardware GPU', async () => {
+  for (const variant of lanesVariants(asHardware)) {
+    for (const slots of [undefined, 0, 8]) {
+      await check(asHardware, variant, { rows: 3, n: 2056, first: 1, ...(slots !== undefined && { slots }) });
+    }
+  }
+});

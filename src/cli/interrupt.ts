@@ -1,0 +1,29 @@
+import { exitCodes } from './exit.ts';
+
+/** Turns Ctrl-C into an `AbortSignal`, so that what there is so far is kept. */
+export interface Interrupt {
+  readonly signal: AbortSignal;
+  /** The exit status to end with once a signal came; `undefined` before. */
+  readonly exitCode: number | undefined;
+}
+
+/** Listens for SIGINT and SIGTERM. The first one asks for a clean stop, the second ends the process. */
+export function listenForInterrupt(): Interrupt {
+  const controller = new AbortController();
+  let exitCode: number | undefined;
+  const listen = (name: NodeJS.Signals, code: number) => {
+    process.on(name, () => {
+      if (exitCode !== undefined) process.exit(code);
+      exitCode = code;
+      controller.abort(new Error(`interrupted by ${name}`));
+    });
+  };
+  listen('SIGINT', exitCodes.interrupted);
+  listen('SIGTERM', exitCodes.terminated);
+  return {
+    signal: controller.signal,
+    get exitCode() {
+      return exitCode;
+    },
+  };
+}

@@ -1,0 +1,104 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { MowgliError } from '../errors.ts';
+import { type AdapterChoice, adapterChoices, type Driver, openDawn } from '../node/dawn.ts';
+import type { Model } from '../node.ts';
+import { integer, oneOf, usageError } from './options.ts';
+import { note } from './output.ts';
+import { showProgress } from './progress.ts';
+
+/** Options of every command that loads a model. */
+export interface ModelFlags {
+  model?: string;
+  context?: number;
+  chunk?: number;
+  kvType?: 'f32' | 'f16';
+  adapter?: AdapterChoice;
+  quiet?: boolean;
+}
+
+/** Adds the options of {@link ModelFlags} to a command. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .option('-m, --model <folder>', 'the model to run (default: the small demo model, tiny-coder)')
+    .option(
+      '--context <tokens>',
+      'room for prompt and answer, in tokens (default: set by the model and the memory)',
+      integer('--context', { min: 1 }),
+    )
+    .option(
+      '--chunk <tokens>',
+      'tokens of a prompt evaluated at once (default: set by the adapter)',
+      integer('--chunk', { min: 1 }),
+    )
+    .option(
+      '--kv-type <type>',
+      'number format of the attention cache: f32 or f16',
+      oneOf('--kv-type', ['f32', 'f16']),
+    )
+    .option(
+      '--adapter <kind>',
+      `what runs the shaders: ${adapterChoices.join(', ')} (default: MOWGLI_ADAPTER, or auto)`,
+      oneOf('--adapter', adapterChoices),
+    )
+    .option('-q, --quiet', 'print nothing but the result and errors');
+}
+
+/** A loaded model and how long that took. */
+export interface OpenedModel {
+  readonly model: Model;
+  readonly loadMs: number;
+}
+
+/** Loads the model that the options name, with progress on a terminal. */
+export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise<OpenedModel> {
+  const folder = flags.model ?? demoModelFolder();
+  if (!existsSync(folder)) {
+    throw new MowgliError(
+      'FILE_NOT_FOUND',
+      `--model: there is no folder ${folder}; check the path`,
+    );
+  }
+  const quiet = flags.quiet ?? false;
+  // Opened here first: Dawn's start-up noise is muted, and the user learns what everything runs on.
+  const { driver } = await openDawn({ adapter: flags.adapter, muteWarnings: true });
+  if (driver.isSoftware && !quiet) note(softwareNote(driver));
+  const { loadModel } = await import('../node.ts');
+  const progress = showProgress(quiet);
+  const start = performance.now();
+  try {
+    const model = await loadModel(folder, {
+      ...(flags.context !== undefined && { context: flags.context }),
+      ...(flags.chunk !== undefined && { chunk: flags.chunk }),
+      ...(flags.kvType !== undefined && { kvType: flags.kvType }),
+      ...(flags.adapter !== undefined && { adapter: flags.adapter }),
+      onProgress: progress.update,
+      signal,
+    });
+    return { model, loadMs: performance.now() - start };
+  } finally {
+    progress.clear();
+  }
+}
+
+/** The folder of the model that comes with this package; `undefined` where it was left out. */
+export function findDemoModel(): string | undefined {
+  const folder = fileURLToPath(new URL('../../models/tiny-coder', import.meta.url));
+  return existsSync(folder) ? folder : undefined;
+}
+
+function demoModelFolder(): string {
+  const folder = findDemoModel();
+  if (folder) return folder;
+  throw usageError(
+    '--model is missing, and this copy of the package has no demo model: name the folder of a ' +
+      'Qwen3-MoE model (with config.json, tokenizer.json and *.safetensors)',
+  );
+}
+
+function softwareNote({ kind, description }: Driver): string {
+  const name = { lavapipe: 'lavapipe', swiftshader: 'SwiftShader', native: description }[kind];
+  const faster = kind === 'swiftshader' ? '; lavapipe is faster, see mowgli doctor' : '';
+  return `mowgli: no GPU in use, running on the CPU with ${name} (${description})${faster}`;
+}

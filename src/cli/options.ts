@@ -1,0 +1,92 @@
+import { MowgliError } from '../errors.ts';
+
+/** Reads an option's text into its value; the option's name is for the message. */
+export type OptionParser<T> = (text: string, previous?: T) => T;
+
+interface Range {
+  min?: number;
+  /** Whether `min` itself is out of range. */
+  above?: boolean;
+  max?: number;
+}
+
+/** A finite number within a range. */
+export function number(name: string, range: Range = {}): OptionParser<number> {
+  return (text) => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (!Number.isFinite(value) || !within(value, range)) {
+      throw invalid(name, text, `a number${describeRange(range)}`);
+    }
+    return value;
+  };
+}
+
+/** A whole number within a range. */
+export function integer(name: string, range: Range = {}): OptionParser<number> {
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || !within(value, range)) {
+      throw invalid(name, text, `a whole number${describeRange(range)}`);
+    }
+    return value;
+  };
+}
+
+/** Whole numbers, with commas between them. */
+export function integers(name: string, range: Range = {}): OptionParser<number[]> {
+  const parse = integer(name, range);
+  return (text) => text.split(',').map((part) => parse(part));
+}
+
+/** One of a few words. */
+export function oneOf<T extends string>(name: string, words: readonly T[]): OptionParser<T> {
+  return (text) => {
+    const word = words.find((known) => known === text);
+    if (word === undefined) throw invalid(name, text, `one of ${words.join(', ')}`);
+    return word;
+  };
+}
+
+/** Text that may be given several times; an empty one is refused, since it is everywhere. */
+export function texts(name: string): OptionParser<string[]> {
+  return (text, previous = []) => {
+    if (text === '') throw invalid(name, text, 'a text of at least one character');
+    return [...previous, text];
+  };
+}
+
+/** `ID=VALUE`, that may be given several times. VALUE is a number, `inf` or `-inf`. */
+export function biases(name: string): OptionParser<Map<number, number>> {
+  return (text, previous = new Map()) => {
+    const match = /^(\d+)=(.+)$/.exec(text);
+    const value = match ? biasValue(match[2]!) : Number.NaN;
+    if (Number.isNaN(value)) throw invalid(name, text, 'ID=VALUE, such as 42=-1.5 or 42=-inf');
+    return new Map([...previous, [Number(match![1]), value]]);
+  };
+}
+
+/** The error for two options that contradict each other, or for one that is missing. */
+export function usageError(message: string): MowgliError {
+  return new MowgliError('OPTION_INVALID', message);
+}
+
+function biasValue(text: string): number {
+  if (/^[+-]?inf(inity)?$/i.test(text)) return text.startsWith('-') ? -Infinity : Infinity;
+  return text.trim() === '' ? Number.NaN : Number(text);
+}
+
+function within(value: number, { min, above, max }: Range): boolean {
+  if (min !== undefined && (above ? value <= min : value < min)) return false;
+  return max === undefined || value <= max;
+}
+
+function describeRange({ min, above, max }: Range): string {
+  const parts: string[] = [];
+  if (min !== undefined) parts.push(above ? `above ${min}` : `of at least ${min}`);
+  if (max !== undefined) parts.push(`at most ${max}`);
+  return parts.length === 0 ? '' : ` ${parts.join(' and ')}`;
+}
+
+function invalid(name: string, text: string, wanted: string): MowgliError {
+  return new MowgliError('OPTION_INVALID', `${name} must be ${wanted}, not '${text}'`);
+}

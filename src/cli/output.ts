@@ -1,0 +1,40 @@
+import { exitCodes } from './exit.ts';
+
+/**
+ * Writes to stdout and waits until it was taken: a slow reader then slows the generation down instead
+ * of filling memory.
+ */
+export function print(text: string): Promise<void> {
+  return write(process.stdout, text);
+}
+
+/** Prints one JSON document: on one line, unless a person reads it. */
+export function printJson(value: unknown): Promise<void> {
+  return print(`${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`);
+}
+
+/** Tells the user something that is not the result. */
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** Waits until everything written so far has left this process. */
+export async function flush(): Promise<void> {
+  await Promise.all([write(process.stdout, ''), write(process.stderr, '')]);
+}
+
+/** A reader that closes early (`mowgli generate ... | head`) has what it wanted: that is no failure. */
+export function endQuietlyWhenNobodyReads(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+      throw error;
+    });
+  }
+}
+
+function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(text, (error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,68 @@
+import { MowgliError } from './errors.ts';
+import type { ByteFolder } from './files/byte-source.ts';
+import { openCheckpoint } from './files/checkpoint.ts';
+import { Model } from './generate/model.ts';
+import type { LoadProgress } from './generate/types.ts';
+import type { Gpu } from './gpu/device.ts';
+import type { KvType } from './kernels/kv-cache.ts';
+
+export interface LoadOptions {
+  /**
+   * Most tokens of prompt and answer together; the KV cache is allocated for them at once.
+   * Default: 4096, or what the model was made for if that is less.
+   */
+  context?: number;
+  /** Tokens of a prompt evaluated at a time. Default: 512, or what fits the device's buffers. */
+  chunk?: number;
+  /** Keys and values exactly (`f32`, default) or at half the memory (`f16`). */
+  kvType?: KvType;
+  /** Told how far loading is. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Stops loading: `ABORTED` is thrown and everything allocated so far is freed. */
+  signal?: AbortSignal;
+}
+
+const defaultContext = 4096;
+const defaultChunk = 512;
+
+/**
+ * Loads a model from a Hugging Face folder onto a GPU, which the model then owns: disposing of the
+ * model disposes of the GPU, and a failure to load does too.
+ *
+ * @throws MowgliError with the code of what is wrong with the files, the options or the device
+ */
+export async function loadModelOn(
+  openGpu: () => Promise<Gpu>,
+  folder: ByteFolder,
+  options: LoadOptions = {},
+): Promise<Model> {
+  const { signal, onProgress, kvType = 'f32' } = options;
+  if (kvType !== 'f32' && kvType !== 'f16') {
+    throw new MowgliError('OPTION_INVALID', `kvType is ${kvType}; it must be f32 or f16`);
+  }
+  const checkpoint = await openCheckpoint(folder, signal ? { signal } : {});
+  let gpu: Gpu | undefined;
+  try {
+    const longest = checkpoint.config.maxPositionEmbeddings;
+    const context = positive('context', options.context ?? Math.min(defaultContext, longest));
+    if (context > longest) {
+      throw new MowgliError(
+        'OPTION_INVALID',
+        `context is ${context}, and the model was made for ${longest} tokens; use at most that many`,
+      );
+    }
+    const chunk = positive('chunk', options.chunk ?? defaultChunk);
+    gpu = await openGpu();
+    return await Model.load(gpu, checkpoint, { context, chunk, kvType, signal, onProgress });
+  } catch (error) {
+    gpu?.dispose();
+    throw error;
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function positive(name: string, value: number): number {
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new MowgliError('OPTION_INVALID', `${name} is ${value}; pass an integer of at least 1`);
+}

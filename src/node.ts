@@ -1,0 +1,52 @@
+import type { ByteFolder } from './files/byte-source.ts';
+import type { Model } from './generate/model.ts';
+import { Gpu, type GpuCapabilities } from './gpu/device.ts';
+import { type LoadOptions, loadModelOn } from './load.ts';
+import { type AdapterChoice, openDawn } from './node/dawn.ts';
+import { NodeFolder } from './node/folder.ts';
+import { quietWait } from './node/quiet-wait.ts';
+import { nodeShaders } from './node/shaders.ts';
+
+export * from './index.ts';
+export { type AdapterChoice, adapterChoices } from './node/dawn.ts';
+export { NodeFolder } from './node/folder.ts';
+
+export interface NodeLoadOptions extends LoadOptions {
+  /** What runs the shaders. Default: the environment variable `MOWGLI_ADAPTER`, or `auto`. */
+  adapter?: AdapterChoice;
+  /** Overrides of what the adapter reports, to run the kernels that another one would choose. */
+  capabilities?: Partial<GpuCapabilities>;
+}
+
+/**
+ * Loads a model onto the GPU.
+ *
+ * @param source a Hugging Face folder (config.json, safetensors, tokenizer.json), by path or opened
+ * @throws MowgliError: `FILE_NOT_FOUND`, `FILE_INVALID`, `CONFIG_UNSUPPORTED` ... when something is
+ * wrong with the files; `NO_ADAPTER`, `OUT_OF_MEMORY` with the device; `ABORTED`
+ *
+ * @example
+ * await using model = await loadModel('Qwen3-Coder-30B-A3B-Instruct');
+ * for await (const part of model.generate([{ role: 'user', content: 'Hello!' }])) {
+ *   if (part.type === 'text') process.stdout.write(part.text);
+ * }
+ */
+export async function loadModel(
+  source: string | ByteFolder,
+  options: NodeLoadOptions = {},
+): Promise<Model> {
+  const folder = typeof source === 'string' ? await NodeFolder.open(source) : source;
+  return loadModelOn(() => openGpuInNode(options), folder, options);
+}
+
+/** A device of the chosen adapter, with this package's shaders. */
+export async function openGpuInNode(
+  options: { adapter?: AdapterChoice; capabilities?: Partial<GpuCapabilities> } = {},
+): Promise<Gpu> {
+  const { adapter, driver } = await openDawn({ adapter: options.adapter, muteWarnings: true });
+  return Gpu.open(adapter, {
+    shaders: nodeShaders(),
+    capabilities: options.capabilities ?? {},
+    ...(driver.isSoftware && { wait: quietWait }),
+  });
+}

@@ -1,0 +1,195 @@
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+import { MowgliError } from '../errors.ts';
+import { withNativeStderrMuted } from './native-stderr.ts';
+import { selectDriver, swiftShaderPackage, unpackSwiftShader } from './software-driver.ts';
+
+/** What runs the shaders: a GPU's own driver, or one of two Vulkan drivers that run on the CPU. */
+export type DriverKind = 'native' | 'lavapipe' | 'swiftshader';
+
+/** Which driver to use. `auto`: a GPU's, else lavapipe as installed, else SwiftShader out of npm. */
+export type AdapterChoice = 'auto' | DriverKind;
+
+/** All values of {@link AdapterChoice}. */
+export const adapterChoices: readonly AdapterChoice[] = [
+  'auto',
+  'native',
+  'lavapipe',
+  'swiftshader',
+];
+
+export interface Driver {
+  readonly kind: DriverKind;
+  /** What the driver calls itself, for people. */
+  readonly description: string;
+  /** Whether shaders run on the CPU. Waiting for one is better done with `quietWait`. */
+  readonly isSoftware: boolean;
+}
+
+export interface OpenDawnOptions {
+  /** Default: the environment variable `MOWGLI_ADAPTER`, else `auto`. */
+  adapter?: AdapterChoice | undefined;
+  /** Keeps Dawn's harmless start-up warnings off a terminal. For programs that own their process. */
+  muteWarnings?: boolean;
+}
+
+export interface Dawn {
+  readonly gpu: GPU;
+  /** Good for one `requestDevice`. Open again for another device; that is quick. */
+  readonly adapter: GPUAdapter;
+  readonly driver: Driver;
+}
+
+/**
+ * Dawn's instances, by how they were made. They are kept for good: when the garbage collector takes
+ * the object that `create()` returned, the next call on one of its devices ends the process.
+ */
+const instances = new Map<string, GPU>();
+/** Instances that found no adapter. Not asked again (a driver may be installed meanwhile), but kept. */
+const barrenInstances: GPU[] = [];
+
+const dawnFlags = [
+  // Dawn hides 16-bit floats on NVIDIA's Vulkan driver unless it is asked for them.
+  'enable-dawn-features=vulkan_enable_f16_on_nvidia',
+  // Otherwise GPU timestamps are rounded to 65.536 microseconds.
+  'disable-dawn-features=timestamp_quantization',
+];
+
+/**
+ * Finds a WebGPU adapter for Node, by way of Dawn (npm `webgpu`).
+ *
+ * @throws MowgliError `NO_ADAPTER` when there is none of the chosen kind; the message says what to
+ * install. `OPTION_INVALID` when `MOWGLI_ADAPTER` is none of {@link adapterChoices}.
+ */
+export async function openDawn(options: OpenDawnOptions = {}): Promise<Dawn> {
+  const choice = options.adapter ?? choiceFromEnvironment();
+  const create = await importDawn();
+  const request = (key: string, flags: readonly string[]): Promise<GPUAdapter | undefined> => {
+    const gpu = instances.get(key) ?? create([...dawnFlags, ...flags]);
+    // Dawn looks for adapters, and warns, before this call returns its promise.
+    const start = () => gpu.requestAdapter({ powerPreference: 'high-performance' });
+    const found = options.muteWarnings ? withNativeStderrMuted(start) : start();
+    return found.then(
+      (adapter) => {
+        if (adapter) instances.set(key, gpu);
+        else barrenInstances.push(gpu);
+        return adapter ?? undefined;
+      },
+      () => {
+        // "no suitable backends found": what `adapter=NAME` answers when nothing has that name.
+        barrenInstances.push(gpu);
+        return undefined;
+      },
+    );
+  };
+  const opened = (key: string, adapter: GPUAdapter): Dawn => ({
+    gpu: instances.get(key)!,
+    adapter,
+    driver: describe(adapter.info),
+  });
+
+  if (choice === 'auto' || choice === 'native') {
+    const adapter = await request('system', []);
+    if (adapter && (choice === 'auto' || !describe(adapter.info).isSoftware)) {
+      return opened('system', adapter);
+    }
+  }
+  if (choice === 'lavapipe') {
+    const adapter = await request('lavapipe', ['adapter=llvmpipe']);
+    if (adapter) return opened('lavapipe', adapter);
+  }
+  if (choice === 'auto' || choice === 'swiftshader') {
+    const folder = await unpackSwiftShader();
+    if (folder) {
+      const restoreEnvironment = selectDriver(folder);
+      let pending: Promise<GPUAdapter | undefined>;
+      try {
+        pending = request('swiftshader', ['adapter=SwiftShader']); // Loads drivers before it returns.
+      } finally {
+        restoreEnvironment();
+      }
+      const adapter = await pending;
+      if (adapter) return opened('swiftshader', adapter);
+    }
+  }
+  throw new MowgliError('NO_ADAPTER', adviceFor(choice));
+}
+
+function choiceFromEnvironment(): AdapterChoice {
+  const value = process.env.MOWGLI_ADAPTER || 'auto';
+  const choice = adapterChoices.find((known) => known === value);
+  if (choice) return choice;
+  throw new MowgliError(
+    'OPTION_INVALID',
+    `the environment variable MOWGLI_ADAPTER is '${value}'; it must be one of ${adapterChoices.join(', ')}`,
+  );
+}
+
+async function importDawn(): Promise<(flags: string[]) => GPU> {
+  try {
+    return (await import('webgpu')).create;
+  } catch (cause) {
+    throw new MowgliError(
+      'NO_ADAPTER',
+      `Dawn did not load on ${process.platform}-${process.arch} (${firstLine(cause)}); the npm package ` +
+        'webgpu has builds for Linux (glibc) and Windows on x64 and arm64 and for macOS: use one of ' +
+        'these, and run npm install there again if node_modules was copied from another system',
+      { cause },
+    );
+  }
+}
+
+function describe(info: GPUAdapterInfo): Driver {
+  const description =
+    info.description || [info.vendor, info.architecture, info.device].filter(Boolean).join(' ');
+  if (info.architecture === 'swiftshader') {
+    return { kind: 'swiftshader', description, isSoftware: true };
+  }
+  if (/llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`)) {
+    return { kind: 'lavapipe', description, isSoftware: true };
+  }
+  // Windows has a CPU adapter of its own (WARP), which counts as native and says so itself.
+  return { kind: 'native', description, isSoftware: info.isFallbackAdapter };
+}
+
+/** The command that installs lavapipe, where this package's script for it can help. */
+export function lavapipeCommand(): string {
+  return `sh ${fileURLToPath(new URL('../../scripts/install-lavapipe.sh', import.meta.url))}`;
+}
+
+function adviceFor(choice: AdapterChoice): string {
+  const gpu = "install your GPU's driver with Vulkan support";
+  const lavapipe = `install lavapipe (as root on Debian or Ubuntu: ${lavapipeCommand()})`;
+  const swiftShader = `run \`npm install ${swiftShaderPackage}\` (SwiftShader, several times slower)`;
+  if (process.platform !== 'linux') {
+    return choice === 'auto' || choice === 'native'
+      ? "no WebGPU adapter was found: update your GPU's driver"
+      : `${choice} is available on Linux only: choose the adapter 'auto'`;
+  }
+  switch (choice) {
+    case 'auto':
+      return (
+        `no WebGPU adapter was found: ${gpu}; or, to run on the CPU, ${lavapipe}` +
+        (process.arch === 'x64' ? `, or ${swiftShader}${threadAdvice()}` : '')
+      );
+    case 'native':
+      return `no GPU was found: ${gpu} (is it visible to this user or container?), or choose the adapter 'auto'`;
+    case 'lavapipe':
+      return `lavapipe is not installed, or too old: ${lavapipe}, or choose the adapter 'auto'`;
+    case 'swiftshader':
+      return process.arch === 'x64'
+        ? `SwiftShader was not found: ${swiftShader}${threadAdvice()}`
+        : `there is no SwiftShader for Linux on ${process.arch}: choose the adapter 'auto'`;
+  }
+}
+
+/** A worker's `process.env` is a copy that the Vulkan loader never sees. */
+function threadAdvice(): string {
+  return isMainThread
+    ? ''
+    : '; and in a worker thread, start it with `env: SHARE_ENV` so that SwiftShader can be selected';
+}
+
+function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).split('\n')[0]!;
+}

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../files/checkpoint.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import { BufferSet } from '../gpu/buffer-set.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { type KernelTime, Profiler } from '../gpu/profiler.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { adjustLogits } from '../kernels/adjust-logits.ts';
 import type { KvType, LayerKv } from '../kernels/kv-cache.ts';
@@ -113,6 +114,25 @@ export class Engine {
     } catch (error) {
       buffers.destroy();
       throw error;
+    }
+  }
+
+  /**
+   * Runs `work` with every dispatch timed; answers the GPU time by kernel, the largest first, or
+   * nothing where the device has no timestamp queries. Up to 2048 dispatches are counted between
+   * two waits.
+   */
+  async profile(work: () => Promise<void>): Promise<KernelTime[]> {
+    const profiler = Profiler.create(this.gpu);
+    if (!profiler) return [];
+    this.#rec.profiler = profiler;
+    try {
+      await work();
+      await profiler.collect();
+      return profiler.times();
+    } finally {
+      this.#rec.profiler = undefined;
+      profiler.dispose();
     }
   }
 

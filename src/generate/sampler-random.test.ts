@@ -35,9 +35,9 @@ function take<T>(source: Iterator<T>, count: number): T[] {
 
 describe('Random', () => {
   it('is compared with a reference that gives the published numbers', () => {
-    // rand_xoshiro 0.6, test of Xoshiro128StarStar with the state 1, 2, 3, 4.
+    // State 1, 2, 3, 4: the test vector of Rust's rand_xoshiro, made with the authors' C.
     expect(take(xoshiro([1n, 2n, 3n, 4n]), 10)).toEqual([
-      11520, 0, 5927040, 70819200, 2031721536, 1637235492, 1287239034, 3734860849, 3729100597,
+      11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849, 3729100597,
       4258142804,
     ]);
   });
@@ -69,8 +69,7 @@ describe('Random', () => {
     const n = 64_000;
     for (let i = 0; i < n; i++) {
       const x = random.next();
-      expect(x).toBeGreaterThanOrEqual(0);
-      expect(x).toBeLessThan(1);
+      if (!(x >= 0 && x < 1)) expect.fail(`${x} is outside of [0, 1)`);
       bins[Math.floor(x * 64)]!++;
     }
     const chi = bins.reduce((sum, k) => sum + (k - n / 64) ** 2 / (n / 64), 0);

@@ -31,7 +31,10 @@ export const MAX_CANDIDATES = 64;
 
 /** What the sampler has to be given for each token. */
 export type SamplerNeeds =
-  /** The id of the highest adjusted logit is the answer; no random number is drawn. */
+  /**
+   * The id of the highest adjusted logit, of equal ones the lowest, is the answer. No random number
+   * is drawn, so the GPU may go on by itself.
+   */
   | { readonly kind: 'argmax' }
   /** The `k` highest adjusted logits with their ids, for {@link Sampler.sampleCandidates}. */
   | { readonly kind: 'candidates'; readonly k: number }
@@ -93,6 +96,8 @@ export class Sampler {
   readonly #random: Random;
   /** Adjusted logits of one call, kept between calls: 600 KB for Qwen's vocabulary. */
   #work = new Float32Array(0);
+  /** 0, 1, 2 ... for draws from the whole vocabulary. */
+  #identity = new Uint32Array(0);
 
   /**
    * @param vocabSize The number of real tokens. Rows from there on are padding and never drawn.
@@ -167,16 +172,17 @@ export class Sampler {
     if (this.needs.kind === 'argmax') return best;
     const { topK } = this.#options;
     const kept =
-      topK > 0 && topK < n
-        ? this.#weigh(largest(work, topK), work)
+      topK > 0
+        ? this.#weigh(largest(work, Math.min(topK, n)), work)
         : this.#likely(work, work[best]!);
     return this.#draw(this.#cut(kept));
   }
 
   /**
-   * Draws from the candidates that the GPU found: ids and adjusted logits, in any order, at least
-   * as many as `needs.k`. Gives the token that {@link sample} would, from the same random numbers.
-   * Ids past the vocabulary stand for "none" and are left out.
+   * Draws from the candidates that the GPU found: ids and adjusted logits, in any order, the
+   * `needs.k` highest of the vocabulary (without its padding rows, which could displace real
+   * tokens). Gives the token that {@link sample} would, from the same random numbers. Ids past the
+   * vocabulary stand for "none" and are left out.
    * @throws MowgliError `GPU_ERROR` when a logit is NaN or +Infinity, or nothing is left.
    */
   sampleCandidates(ids: ArrayLike<number>, logits: ArrayLike<number>): number {
@@ -190,7 +196,9 @@ export class Sampler {
       if (this.#options.logitBias.get(id) === Number.NEGATIVE_INFINITY) continue;
       found.push(i);
     }
-    if (found.length === 0) throw everyTokenForbidden();
+    if (found.length === 0) {
+      throw this.#options.logitBias.size > 0 ? everyTokenForbidden() : noFiniteLogit();
+    }
     found.sort((a, b) => logits[b]! - logits[a]! || ids[a]! - ids[b]!);
     const k = this.needs.kind === 'argmax' ? 1 : this.#options.topK || found.length;
     const kept = found.slice(0, k);
@@ -227,8 +235,7 @@ export class Sampler {
       total += weight;
     }
     // With nothing to cut, the order does not matter and sorting would be the main cost.
-    if (topP === 1 && minP === 0)
-      return { ids: Uint32Array.from({ length: n }, (_, i) => i), weights, total };
+    if (topP === 1 && minP === 0) return { ids: this.#allIds(), weights, total };
     const least = Math.max(minP, ((1 - topP) * total) / n);
     const ids: number[] = [];
     for (let id = 0; id < n; id++) if (weights[id]! >= least) ids.push(id);
@@ -238,6 +245,13 @@ export class Sampler {
       weights: Float64Array.from(ids, (id) => weights[id]!),
       total,
     };
+  }
+
+  #allIds(): Uint32Array {
+    if (this.#identity.length !== this.#vocabSize) {
+      this.#identity = new Uint32Array(this.#vocabSize).map((_, i) => i);
+    }
+    return this.#identity;
   }
 
   /** Top-p, then min-p. Both keep a beginning of the sorted list, and always the first token. */
@@ -349,12 +363,7 @@ function checkLogits(logits: Float32Array): void {
     if (!(logit < Number.POSITIVE_INFINITY)) checkLogit(logit, id);
     finite ||= logit > Number.NEGATIVE_INFINITY;
   }
-  if (!finite) {
-    throw new MowgliError(
-      'GPU_ERROR',
-      'the model gave -Infinity for every token. Check the model files; if they are sound, report this with the name of the GPU.',
-    );
-  }
+  if (!finite) throw noFiniteLogit();
 }
 
 /** A broken logit would turn into a random token, so it stops the generation instead. */
@@ -365,6 +374,13 @@ function checkLogit(logit: number, id: number): void {
       `the model gave the logit ${logit} for token ${id}. Check the model files; if they are sound, report this with the name of the GPU.`,
     );
   }
+}
+
+function noFiniteLogit(): MowgliError {
+  return new MowgliError(
+    'GPU_ERROR',
+    'the model gave -Infinity for every token. Check the model files; if they are sound, report this with the name of the GPU.',
+  );
 }
 
 function everyTokenForbidden(): MowgliError {

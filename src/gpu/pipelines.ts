@@ -4,7 +4,8 @@ import { composeShader, type ShaderDefines, type ShaderLibrary } from './shader.
 
 /** A compiled kernel: uniforms at binding 0 (dynamic offset), storage buffers from binding 1 on. */
 export interface Pipeline {
-  readonly name: string;
+  /** Shader and defines. */
+  readonly label: string;
   readonly raw: GPUComputePipeline;
   readonly layout: BindLayout;
 }
@@ -56,7 +57,7 @@ export class PipelineCache {
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout.raw] }),
       compute: { module: device.createShaderModule({ label, code }), entryPoint: 'main' },
     });
-    return { name, raw, layout };
+    return { label, raw, layout };
   }
 
   #layout(access: readonly GPUBufferBindingType[]): BindLayout {

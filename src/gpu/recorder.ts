@@ -1,6 +1,7 @@
 import type { BufferSlice } from './buffer.ts';
 import type { Gpu } from './device.ts';
 import { type Pipeline, uniformBytes } from './pipelines.ts';
+import type { Profiler } from './profiler.ts';
 
 /** A uniform: an integer, or a float marked by `f32()`. */
 export type Uniform = number | { readonly f32: number };
@@ -25,6 +26,8 @@ export class Recorder {
   readonly gpu: Gpu;
   /** Dispatches recorded so far, over all submissions. */
   dispatches = 0;
+  /** Times each dispatch while set. */
+  profiler: Profiler | undefined;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   readonly #words = new Uint32Array((capacity * uniformBytes) / 4);
@@ -92,7 +95,9 @@ export class Recorder {
   ): GPUComputePassEncoder {
     if (this.#used === capacity) this.submit();
     this.#encoder ??= this.gpu.device.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
+    const timestampWrites = this.profiler?.next(pipeline.label);
+    if (timestampWrites) this.#endPass();
+    this.#pass ??= this.#encoder.beginComputePass(timestampWrites && { timestampWrites });
     const offset = this.#used++ * uniformBytes;
     uniforms.forEach((value, i) => {
       if (typeof value === 'number') this.#words[offset / 4 + i] = value;

@@ -43,7 +43,7 @@ export async function loadModel(
 export async function openGpuInNode(
   options: { adapter?: AdapterChoice; capabilities?: Partial<GpuCapabilities> } = {},
 ): Promise<Gpu> {
-  const { adapter, driver } = await openDawn({ adapter: options.adapter, muteWarnings: true });
+  const { adapter, driver } = await openDawn({ adapter: options.adapter });
   return Gpu.open(adapter, {
     shaders: nodeShaders(),
     capabilities: options.capabilities ?? {},

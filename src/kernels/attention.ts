@@ -120,12 +120,13 @@ function shape(gpu: Gpu, variant: AttentionVariant, headDim: number, queries: nu
     };
   }
   const { defines, groupsPerWorkgroup } = lanesLayout(gpu, 'subgroup');
-  // Vec4 columns per lane; few lanes hold many, and then fewer queries fit the registers.
+  // Vec4 columns per lane; few lanes hold many, and then fewer queries fit the registers. The body is
+  // unrolled over all three: at 4 x 8 x 4 SwiftShader's compiler takes minutes and gigabytes.
   const chunks = Math.ceil(width / gpu.capabilities.subgroups!.min);
   const most = chunks > 8 ? 2 : chunks > 4 ? 4 : 8;
   return {
     rows: Math.min(most, pow2AtLeast(queries)),
-    defines: { ...defines, CHUNKS: chunks, STEP: chunks > 4 ? 1 : 4 },
+    defines: { ...defines, CHUNKS: chunks, STEP: chunks > 2 ? 1 : 4 },
     groupsPerWorkgroup,
   };
 }

@@ -1,8 +1,9 @@
+import { MowgliError } from './errors.ts';
 import type { ByteFolder } from './files/byte-source.ts';
 import type { Model } from './generate/model.ts';
 import { Gpu, type GpuCapabilities } from './gpu/device.ts';
 import { type LoadOptions, loadModelOn } from './load.ts';
-import { type AdapterChoice, openDawn } from './node/dawn.ts';
+import { type AdapterChoice, adapterChoices, openDawn } from './node/dawn.ts';
 import { NodeFolder } from './node/folder.ts';
 import { quietWait } from './node/quiet-wait.ts';
 import { nodeShaders } from './node/shaders.ts';
@@ -39,7 +40,10 @@ export async function loadModel(
   return loadModelOn(() => openGpuInNode(options), folder, options);
 }
 
-/** A device of the chosen adapter, with this package's shaders. */
+/**
+ * A device of the chosen adapter, with this package's shaders.
+ * @throws MowgliError `NO_ADAPTER`, `OPTION_INVALID`
+ */
 export async function openGpuInNode(
   options: { adapter?: AdapterChoice; capabilities?: Partial<GpuCapabilities> } = {},
 ): Promise<Gpu> {

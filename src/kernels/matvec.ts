@@ -24,6 +24,7 @@ export function matvec(
     MODE: 0,
     ROWS: rowsPerGroup,
     TOKENS: tokensPerGroup,
+    SUMS: rowsPerGroup * tokensPerGroup,
   });
   for (const part of weight.parts) {
     rec.dispatch(
@@ -91,6 +92,7 @@ function expertMatvec(
     MODE: mode,
     ROWS: rows,
     TOKENS: 1,
+    SUMS: rowsPerGroup,
   });
   for (const slab of weight.slabs) {
     rec.dispatch(

@@ -47,7 +47,14 @@ export async function loadModel(
 export async function openGpuInNode(
   options: { adapter?: AdapterChoice; capabilities?: Partial<GpuCapabilities> } = {},
 ): Promise<Gpu> {
-  const { adapter, driver } = await openDawn({ adapter: options.adapter });
+  const choice = options.adapter;
+  if (choice !== undefined && !adapterChoices.includes(choice)) {
+    throw new MowgliError(
+      'OPTION_INVALID',
+      `adapter is '${choice}'; it must be one of ${adapterChoices.join(', ')}`,
+    );
+  }
+  const { adapter, driver } = await openDawn({ adapter: choice });
   return Gpu.open(adapter, {
     shaders: nodeShaders(),
     capabilities: options.capabilities ?? {},

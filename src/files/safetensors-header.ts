@@ -153,7 +153,7 @@ function checkNoDuplicateKeys(source: ByteSource, text: string, json: JsonObject
     const character = text.charCodeAt(i);
     if (character === 0x3a) colons++;
     if (character !== 0x22) continue;
-    for (i++; text.charCodeAt(i) !== 0x22; i++) ;
+    for (i++; text.charCodeAt(i) !== 0x22; i++);
   }
   if (colons !== countKeys(json)) {
     throw invalid(source, 'its header has the same key twice; download it again');

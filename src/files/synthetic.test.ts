@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MowgliError } from '../errors.ts';
-import { formats, type TensorType } from '../quant/index.ts';
+import { formats, numberFormats, type TensorType } from '../quant/index.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import { presets } from './presets.ts';
 import { SyntheticStore } from './synthetic.ts';
@@ -59,9 +59,9 @@ function quantile(p: number): number {
 
 async function values(store: SyntheticStore, name: string): Promise<Float32Array> {
   const tensor = store.tensors.get(name)!;
-  const { blockBytes } = formats[tensor.type];
+  const { blockBytes } = numberFormats[tensor.type];
   const out = new Float32Array(tensor.bytes / blockBytes);
-  formats[tensor.type].decode(await store.read(name), out);
+  numberFormats[tensor.type].decode(await store.read(name), out);
   return out;
 }
 
@@ -77,19 +77,19 @@ async function failure(promise: Promise<unknown>): Promise<MowgliError> {
 describe.each(types)('synthetic weights in %s', (type) => {
   const name = 'model.layers.1.mlp.experts.3.down_proj.weight';
   const store = new SyntheticStore(tiny, { seed: 12345, type });
-  const { blockBytes } = formats[type];
+  const { blockBytes } = numberFormats[type];
 
   it('are those of the documented formula', async () => {
     const reference = new Reference(12345);
     const all = await store.read(name);
     for (const i of [0, 1, 2, 3, 1000, 1001, 65535]) {
       const value = reference.z(name, BigInt(i)) * 256 ** -0.5;
-      const expected = formats[type].encode(Float32Array.of(value));
+      const expected = numberFormats[type].encode(Float32Array.of(value));
       const actual = all.subarray(i * blockBytes, (i + 1) * blockBytes);
       // The two quantiles differ by 1e-12, which may change the last bit of a binary32.
       if (type !== 'F32') expect([i, ...actual]).toEqual([i, ...expected]);
       const decoded = new Float32Array(1);
-      formats[type].decode(actual, decoded);
+      numberFormats[type].decode(actual, decoded);
       expect(Math.abs(decoded[0] - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8);
     }
   });

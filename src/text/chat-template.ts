@@ -114,7 +114,11 @@ export class ChatTemplate {
         }
       };
       define(this.#specialTokens);
-      define({ tools, documents: null, add_generation_prompt: options.addGenerationPrompt ?? true });
+      define({
+        tools,
+        documents: null,
+        add_generation_prompt: options.addGenerationPrompt ?? true,
+      });
       scope.set('messages', messages.map(messageValue));
       define(options.variables ?? {});
       return renderTemplate(nodes, scope);

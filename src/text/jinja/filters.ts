@@ -16,9 +16,9 @@ import {
   type Kwargs,
   length,
   str,
+  Tuple,
   toDouble,
   truthy,
-  Tuple,
   typeName,
   Undefined,
   type Value,
@@ -114,7 +114,8 @@ const map: Filter = (value, args, kwargs) => {
 /** `int(text, base)` of Python: white space and underscores allowed, nothing else around it. */
 function parseInteger(text: string, base: number): number | bigint | undefined {
   const digits = strip(text, 'both').replace(/(?<=[\da-z])_(?=[\da-z])/gi, '');
-  if (base === 10) return /^[+-]?\d+$/.test(digits) ? int(BigInt(digits.replace('+', ''))) : undefined;
+  if (base === 10)
+    return /^[+-]?\d+$/.test(digits) ? int(BigInt(digits.replace('+', ''))) : undefined;
   const body = digits.replace(/^([+-]?)0[xob]/i, '$1');
   const value = Number.parseInt(body, base);
   const valid = [...body.replace(/^[+-]/, '')].every((c) => Number.parseInt(c, base) >= 0);
@@ -293,7 +294,9 @@ const FILTERS: Readonly<Record<string, Filter>> = {
     return replace(str(value), asText(old, 'old'), asText(by, 'new'), times);
   },
   reverse: (value) =>
-    typeof value === 'string' ? codePoints(value).reverse().join('') : [...iterate(value)].reverse(),
+    typeof value === 'string'
+      ? codePoints(value).reverse().join('')
+      : [...iterate(value)].reverse(),
   round: roundNumber,
   safe: onText((text) => text),
   select: choose(true, false),

@@ -31,10 +31,7 @@ export function globals(now: Date): Map<string, Value> {
   });
   define('range', (args) => range(args));
   define('dict', (args, kwargs) => new Map(fields(args, kwargs)));
-  define(
-    'namespace',
-    (args, kwargs) => new Attributes('Namespace', true, fields(args, kwargs)),
-  );
+  define('namespace', (args, kwargs) => new Attributes('Namespace', true, fields(args, kwargs)));
   define('joiner', (args, kwargs) => {
     const [separator = ', '] = bind('joiner', ['sep'], args, kwargs);
     let used = false;
@@ -57,7 +54,8 @@ function range(args: readonly Value[]): number[] {
     bounds.length === 1 ? [0, bounds[0]!, 1] : [bounds[0]!, bounds[1]!, bounds[2] ?? 1];
   if (step === 0) throw new Error('range() arg 3 must not be zero');
   const count = Math.max(0, Math.ceil((stop - start) / step));
-  if (count > MAX_RANGE) throw new Error(`Range too big. The sandbox blocks ranges larger than ${MAX_RANGE}`);
+  if (count > MAX_RANGE)
+    throw new Error(`Range too big. The sandbox blocks ranges larger than ${MAX_RANGE}`);
   return Array.from({ length: count }, (_, i) => start + i * step);
 }
 
@@ -101,7 +99,9 @@ function cycler(items: Value[]): Attributes {
 }
 
 const MONTHS =
-  'January February March April May June July August September October November December'.split(' ');
+  'January February March April May June July August September October November December'.split(
+    ' ',
+  );
 const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ');
 
 /**

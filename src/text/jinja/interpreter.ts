@@ -20,9 +20,9 @@ import {
   isNumeric,
   iterate,
   str,
+  Tuple,
   toDouble,
   truthy,
-  Tuple,
   typeName,
   Undefined,
   type Value,
@@ -311,7 +311,10 @@ function evaluate(node: Expression, scope: Scope): Value {
     case 'TestExpression':
       return predicate(node.test.value)(evaluate(node.operand, scope)) !== node.negate;
     case 'Ternary':
-      return evaluate(truthy(evaluate(node.condition, scope)) ? node.trueExpr : node.falseExpr, scope);
+      return evaluate(
+        truthy(evaluate(node.condition, scope)) ? node.trueExpr : node.falseExpr,
+        scope,
+      );
     case 'SelectExpression':
       // Outside of a loop this is the conditional expression without `else`.
       if (truthy(evaluate(node.test, scope))) return evaluate(node.lhs, scope);
@@ -380,7 +383,8 @@ function filtered(value: Value, filter: FilterNode, scope: Scope): Value {
 function evaluateUnary(operator: string, value: Value): Value {
   if (operator === 'not') return !truthy(value);
   if (value instanceof Undefined) value.fail();
-  if (!isNumeric(value)) throw new Error(`bad operand type for unary ${operator}: '${typeName(value)}'`);
+  if (!isNumeric(value))
+    throw new Error(`bad operand type for unary ${operator}: '${typeName(value)}'`);
   if (operator === '+') return typeof value === 'boolean' ? Number(value) : value;
   if (value instanceof Float) return new Float(-value.value);
   return arithmetic('-', 0, value)!;

@@ -1,6 +1,15 @@
 /** Python's `json.loads` and `json.dumps`, over Python values. */
 import { int } from './numbers.ts';
-import { compare, type Dict, Float, floatRepr, Tuple, typeName, Undefined, type Value } from './values.ts';
+import {
+  compare,
+  type Dict,
+  Float,
+  floatRepr,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from './values.ts';
 
 /**
  * Parses JSON text. Unlike `JSON.parse` it keeps what a template would print differently: 1.0 is
@@ -176,9 +185,7 @@ function dumpKey(key: Value): string {
   if (typeof key === 'boolean') return key ? 'true' : 'false';
   if (typeof key === 'number' || typeof key === 'bigint') return String(BigInt(key));
   if (key instanceof Float) return dumpFloat(key.value);
-  throw new Error(
-    `keys must be str, int, float, bool or None, not ${typeName(key)}`,
-  );
+  throw new Error(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
 }
 
 function dumpFloat(x: number): string {

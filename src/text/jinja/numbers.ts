@@ -98,7 +98,10 @@ export function round(x: number, digits: number): number {
   }
   const shown = Number(x.toFixed(digits));
   // toFixed works on the exact value too, but breaks ties upwards in magnitude.
-  const tail = Math.abs(x).toFixed(Math.min(100, digits + 60)).split('.')[1]!.slice(digits);
+  const tail = Math.abs(x)
+    .toFixed(Math.min(100, digits + 60))
+    .split('.')[1]!
+    .slice(digits);
   if (!/^50*$/.test(tail)) return shown;
   const step = 10 ** -digits;
   const last = Number(Math.abs(shown).toFixed(digits).at(-1));

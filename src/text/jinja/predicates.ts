@@ -49,7 +49,8 @@ const PREDICATES: Readonly<Record<string, Predicate>> = {
   integer: (value) => isInt(value),
   iterable: isSequence,
   le: (value, ...args) => compare(value, second(args), '<=') <= 0,
-  lower: (value) => typeof value === 'string' && /\p{L}/u.test(value) && value === value.toLowerCase(),
+  lower: (value) =>
+    typeof value === 'string' && /\p{L}/u.test(value) && value === value.toLowerCase(),
   lt: (value, ...args) => compare(value, second(args), '<') < 0,
   mapping: (value) => value instanceof Map,
   ne: (value, ...args) => !equals(value, second(args)),
@@ -61,7 +62,8 @@ const PREDICATES: Readonly<Record<string, Predicate>> = {
   string: (value) => typeof value === 'string',
   true: (value) => value === true,
   undefined: (value) => value instanceof Undefined,
-  upper: (value) => typeof value === 'string' && /\p{L}/u.test(value) && value === value.toUpperCase(),
+  upper: (value) =>
+    typeof value === 'string' && /\p{L}/u.test(value) && value === value.toUpperCase(),
 };
 
 /** Other names that Jinja2 gives the same tests. */

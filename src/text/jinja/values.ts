@@ -114,7 +114,8 @@ export function fromJavaScript(input: unknown): Value {
   if (input === null) return null;
   if (isValueObject(input)) return input;
   if (Array.isArray(input)) return input.map((x) => fromJavaScript(x === undefined ? null : x));
-  if ('toJSON' in input && typeof input.toJSON === 'function') return fromJavaScript(input.toJSON());
+  if ('toJSON' in input && typeof input.toJSON === 'function')
+    return fromJavaScript(input.toJSON());
   const dict: Dict = new Map();
   for (const [key, value] of Object.entries(input)) {
     if (value !== undefined) dict.set(key, fromJavaScript(value));

@@ -39,7 +39,11 @@ describe.each(gpus)('embedding, f16 in shaders: $capabilities.f16', (gpu) => {
         const expected = reference(table.decoded, ids, columns);
         for (let t = 0; t < tokens; t++) {
           const row = written.subarray(t * padded(columns), (t + 1) * padded(columns));
-          expectSame(`token ${t}`, row.subarray(0, columns), expected.slice(t * columns, (t + 1) * columns));
+          expectSame(
+            `token ${t}`,
+            row.subarray(0, columns),
+            expected.slice(t * columns, (t + 1) * columns),
+          );
           expect(row.subarray(columns).every((value) => value === 0)).toBe(true);
         }
       },

@@ -5,7 +5,6 @@ import { Gpu, type GpuCapabilities } from '../src/gpu/device.ts';
 import type { Recorder } from '../src/gpu/recorder.ts';
 import {
   type ExpertMatrix,
-  groupBytes,
   type Matrix,
   type MatrixPart,
   noSlot,
@@ -18,7 +17,7 @@ import { openDawn } from '../src/node/dawn.ts';
 import { quietWait } from '../src/node/quiet-wait.ts';
 import { nodeShaders } from '../src/node/shaders.ts';
 import { formats, type TensorType } from '../src/quant/index.ts';
-import { baseSeed, Random } from './random.ts';
+import { baseSeed, type Random } from './random.ts';
 import type { Values } from './reference/values.ts';
 
 /** Fills what nobody has written: NaN as f32, as two f16 and as two bf16, and a large integer. */
@@ -126,18 +125,17 @@ export class TestBuffers extends BufferSet {
   ): Promise<TestExperts> {
     const { slots = experts + 2, slabs = 2, absent = [] } = options;
     const starts: number[] = [];
-    let groups = 0;
+    let end = 0;
     for (const [rows, columns] of shapes) {
-      starts.push(groups);
-      groups += (rows * padded(columns)) / 8;
+      starts.push(end);
+      end += Math.ceil((rows * rowBytes(type, columns)) / 16) * 16;
     }
-    const unit = groupBytes(type);
-    const slotGroups = (Math.ceil((groups * unit) / 256) * 256) / unit;
+    const slotBytes = Math.ceil(end / 256) * 256;
     const perSlab = Math.ceil(slots / slabs);
     const slabList: Slab[] = [];
     for (let firstSlot = 0; firstSlot < slots; firstSlot += perSlab) {
       const count = Math.min(perSlab, slots - firstSlot);
-      const buffer = await this.poisoned((count * slotGroups * unit) / 4);
+      const buffer = await this.poisoned((count * slotBytes) / 4);
       slabList.push({ slice: buffer.all(), firstSlot, slots: count });
     }
 
@@ -154,18 +152,47 @@ export class TestBuffers extends BufferSet {
         decoded[i].push(cutRows(decode(type, bytes), columns));
         if (absent.includes(e)) continue;
         const slab = slabList[Math.floor(order[e] / perSlab)];
-        const at = (order[e] - slab.firstSlot) * slotGroups + starts[i];
-        this.gpu.write(slab.slice.buffer, at * unit, bytes);
+        const at = (order[e] - slab.firstSlot) * slotBytes + starts[i];
+        this.gpu.write(slab.slice.buffer, at, bytes);
       }
     }
-    const shared = { type, slabs: slabList, slotGroups, slotOf: await this.input(slotOf), table };
+    const shared = { type, slabs: slabList, slotBytes, slotOf: await this.input(slotOf), table };
     const matrices = shapes.map(([rows, columns], i) => ({
       ...shared,
       rows,
       columns,
-      matrixGroups: starts[i],
+      offset: starts[i],
     }));
     return { matrices, decoded, isAbsent: (expert) => absent.includes(expert) };
+  }
+
+  /**
+   * A matrix too large to be random throughout: its rows are those of `block`, over and over. It is
+   * cut into parts as large as a binding may be.
+   */
+  async repeatedMatrix(
+    type: TensorType,
+    block: Float32Array,
+    columns: number,
+    rows: number,
+  ): Promise<Matrix> {
+    const blockRows = block.length / columns;
+    const bytes = formats[type].encode(padRows(block, columns, padded(columns)));
+    const stride = rowBytes(type, columns);
+    const rowsPerPart = Math.floor(this.gpu.capabilities.maxBindingBytes / stride);
+    const parts: MatrixPart[] = [];
+    for (let firstRow = 0; firstRow < rows; firstRow += rowsPerPart) {
+      const count = Math.min(rowsPerPart, rows - firstRow);
+      const buffer = await this.allocate('test', count * stride);
+      for (let row = firstRow, run = 0; row < firstRow + count; row += run) {
+        const from = row % blockRows;
+        run = Math.min(blockRows - from, firstRow + count - row);
+        const piece = bytes.subarray(from * stride, (from + run) * stride);
+        this.gpu.write(buffer, (row - firstRow) * stride, piece);
+      }
+      parts.push({ slice: buffer.slice(0, count * stride), firstRow, rows: count });
+    }
+    return { type, rows, columns, parts };
   }
 
   /** A buffer of `words` poisoned words. */
@@ -240,9 +267,12 @@ export async function readRows(
       if (isInside && isWritten(row)) {
         result[row * columns + column - first] = values[at];
       } else {
-        const isRight = padding === 'zeros' && isWritten(row) ? values[at] === 0 : words[at] === poison;
+        const isRight =
+          padding === 'zeros' && isWritten(row) ? values[at] === 0 : words[at] === poison;
         if (!isRight) {
-          expect.fail(`wrote ${values[at]} at row ${row}, column ${column} (MOWGLI_SEED=${baseSeed})`);
+          expect.fail(
+            `wrote ${values[at]} at row ${row}, column ${column} (MOWGLI_SEED=${baseSeed})`,
+          );
         }
       }
     }
@@ -251,7 +281,11 @@ export async function readRows(
 }
 
 /** [rows, columns] -> [rows, stride], zeros between. */
-export function padRows(values: Values, columns: number, stride: number): Float32Array<ArrayBuffer> {
+export function padRows(
+  values: Values,
+  columns: number,
+  stride: number,
+): Float32Array<ArrayBuffer> {
   const rows = values.length / columns;
   const out = new Float32Array(rows * stride);
   for (let row = 0; row < rows; row++) {

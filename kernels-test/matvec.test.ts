@@ -5,10 +5,10 @@ import { linear } from '../src/kernels/linear.ts';
 import { padded } from '../src/kernels/matrix.ts';
 import { expertDown, expertGateUp, matvec } from '../src/kernels/matvec.ts';
 import { formats, type TensorType } from '../src/quant/index.ts';
+import { expectedLinear, expectedSwiglu } from './expected.ts';
 import { openTestGpu, readRows, runOnGpu, testBuffers } from './harness.ts';
 import { Random } from './random.ts';
-import { matmul, swiglu } from './reference/ops.ts';
-import { expectClose, magnitudes, sumError, swigluError } from './tolerance.ts';
+import { expectClose } from './tolerance.ts';
 
 const gpu = await openTestGpu();
 const withoutF16 = await openTestGpu({ f16: false });
@@ -22,7 +22,10 @@ interface Shape {
   parts?: readonly number[];
 }
 
-type Product = (rec: Parameters<typeof matvec>[0], args: Omit<Parameters<typeof matvec>[1], 'variant'>) => void;
+type Product = (
+  rec: Parameters<typeof matvec>[0],
+  args: Omit<Parameters<typeof matvec>[1], 'variant'>,
+) => void;
 
 async function checkLinear(on: Gpu, type: TensorType, shape: Shape, product: Product) {
   const { rows, columns, tokens, parts } = shape;
@@ -33,13 +36,10 @@ async function checkLinear(on: Gpu, type: TensorType, shape: Shape, product: Pro
   const x = await buffers.inputRows(values, columns);
   const y = await buffers.outputRows(tokens, padded(rows));
   await runOnGpu(on, (rec) => product(rec, { weight: w.matrix, x, y, tokens }));
-  const size = { m: tokens, n: rows, k: columns };
-  const sizes = matmul(magnitudes(w.decoded), magnitudes(values), size);
   expectClose(
     `${type} ${JSON.stringify(shape)}`,
     await readRows(on, y, { rows: tokens, columns: rows }),
-    matmul(w.decoded, values, size),
-    (i) => sizes[i] * sumError(columns + 1),
+    expectedLinear(w.decoded, values, { m: tokens, n: rows, k: columns }),
   );
 }
 
@@ -56,13 +56,14 @@ const shapes: readonly Shape[] = [
 ];
 
 describe('matvec', () => {
-  it.each(
-    lanesVariants(gpu).flatMap((variant) => types.map((type) => ({ variant, type }))),
-  )('$variant, $type', async ({ variant, type }) => {
-    for (const shape of shapes) {
-      await checkLinear(gpu, type, shape, (rec, args) => matvec(rec, { ...args, variant }));
-    }
-  });
+  it.each(lanesVariants(gpu).flatMap((variant) => types.map((type) => ({ variant, type }))))(
+    '$variant, $type',
+    async ({ variant, type }) => {
+      for (const shape of shapes) {
+        await checkLinear(gpu, type, shape, (rec, args) => matvec(rec, { ...args, variant }));
+      }
+    },
+  );
 
   it.each(lanesVariants(gpu))('%s, F16 without f16 in shaders', async (variant) => {
     for (const shape of shapes.slice(3, 6)) {
@@ -73,7 +74,9 @@ describe('matvec', () => {
   it('with the workgroups of a hardware GPU', async () => {
     for (const variant of lanesVariants(asHardware)) {
       for (const shape of shapes.slice(3, 6)) {
-        await checkLinear(asHardware, 'BF16', shape, (rec, args) => matvec(rec, { ...args, variant }));
+        await checkLinear(asHardware, 'BF16', shape, (rec, args) =>
+          matvec(rec, { ...args, variant }),
+        );
       }
     }
   });
@@ -88,7 +91,9 @@ describe('matvec', () => {
       for (let t = 0; t < columns; t++) values[t * columns + t] = 1;
       const x = await buffers.inputRows(values, columns);
       const y = await buffers.outputRows(columns, 16);
-      await runOnGpu(gpu, (rec) => matvec(rec, { weight: w.matrix, x, y, tokens: columns, variant }));
+      await runOnGpu(gpu, (rec) =>
+        matvec(rec, { weight: w.matrix, x, y, tokens: columns, variant }),
+      );
       const actual = await readRows(gpu, y, { rows: columns, columns: 10 });
       for (let t = 0; t < columns; t++) {
         for (let n = 0; n < 10; n++) expect(actual[t * 10 + n]).toBe(w.decoded[n * columns + t]);
@@ -100,8 +105,12 @@ describe('matvec', () => {
 describe('linear', () => {
   it.each([1, 2, 3, 7, 8, 9, 33])('%i rows, whichever kernel it takes', async (tokens) => {
     for (const on of [gpu, asHardware]) {
-      await checkLinear(on, 'BF16', { rows: 70, columns: 90, tokens, parts: [0, 40] }, (rec, args) =>
-        linear(rec, { weight: args.weight, x: args.x, y: args.y, rows: args.tokens }),
+      await checkLinear(
+        on,
+        'BF16',
+        { rows: 70, columns: 90, tokens, parts: [0, 40] },
+        (rec, args) =>
+          linear(rec, { weight: args.weight, x: args.x, y: args.y, rows: args.tokens }),
       );
     }
   });
@@ -128,8 +137,20 @@ async function checkExperts(on: Gpu, type: TensorType, shape: MoeShape, variant:
   const random = new Random(`experts ${JSON.stringify(shape)}`);
   const buffers = testBuffers(on);
   const slots = { absent, slabs: 2, slots: experts + 3 };
-  const gateUp = await buffers.experts(random, type, experts, [[inner, hidden], [inner, hidden]], slots);
-  const downs = await buffers.experts(random, type, experts, [[hidden, inner]], { ...slots, slabs: 3 });
+  const gateUp = await buffers.experts(
+    random,
+    type,
+    experts,
+    [
+      [inner, hidden],
+      [inner, hidden],
+    ],
+    slots,
+  );
+  const downs = await buffers.experts(random, type, experts, [[hidden, inner]], {
+    ...slots,
+    slabs: 3,
+  });
   const chosen = chooseExperts(random, shape);
   const pairs = chosen.length;
   const ids = await buffers.input(chosen);
@@ -142,22 +163,24 @@ async function checkExperts(on: Gpu, type: TensorType, shape: MoeShape, variant:
   await runOnGpu(on, (rec) =>
     expertGateUp(rec, { gate, up, x, y: between, ids, pairs, topK, variant }),
   );
-  const actual = await readRows(on, between, { rows: pairs, columns: inner }, 'untouched', isPresent);
+  const actual = await readRows(
+    on,
+    between,
+    { rows: pairs, columns: inner },
+    'untouched',
+    isPresent,
+  );
   for (let q = 0; q < pairs; q++) {
     if (!isPresent(q)) continue;
-    const row = xValues.subarray(Math.floor(q / topK) * hidden, (Math.floor(q / topK) + 1) * hidden);
-    const size = { m: 1, n: inner, k: hidden };
-    const [g, u] = gateUp.decoded.map((matrices) => matmul(matrices[chosen[q]], row, size));
-    const [gSize, uSize] = gateUp.decoded.map((matrices) =>
-      matmul(magnitudes(matrices[chosen[q]]), magnitudes(row), size),
+    const row = xValues.subarray(
+      Math.floor(q / topK) * hidden,
+      (Math.floor(q / topK) + 1) * hidden,
     );
-    const error = sumError(hidden + 1);
-    expectClose(
-      `gate-up ${type} pair ${q}`,
-      actual.subarray(q * inner, (q + 1) * inner),
-      swiglu(g, u),
-      (i) => swigluError(g[i], u[i], gSize[i] * error, uSize[i] * error),
+    const [g, u] = gateUp.decoded.map((matrices) =>
+      expectedLinear(matrices[chosen[q]], row, { m: 1, n: inner, k: hidden }),
     );
+    const part = actual.subarray(q * inner, (q + 1) * inner);
+    expectClose(`gate-up ${type} pair ${q}`, part, expectedSwiglu(g, u));
   }
 
   const innerValues = random.normal(pairs * inner);
@@ -166,18 +189,20 @@ async function checkExperts(on: Gpu, type: TensorType, shape: MoeShape, variant:
   await runOnGpu(on, (rec) =>
     expertDown(rec, { down: downs.matrices[0], x: hiddenIn, y: out, ids, pairs, topK, variant }),
   );
-  const outValues = await readRows(on, out, { rows: pairs, columns: hidden }, 'untouched', isPresent);
+  const outValues = await readRows(
+    on,
+    out,
+    { rows: pairs, columns: hidden },
+    'untouched',
+    isPresent,
+  );
   for (let q = 0; q < pairs; q++) {
     if (!isPresent(q)) continue;
     const row = innerValues.subarray(q * inner, (q + 1) * inner);
-    const size = { m: 1, n: hidden, k: inner };
-    const weights = downs.decoded[0][chosen[q]];
-    const sizes = matmul(magnitudes(weights), magnitudes(row), size);
     expectClose(
       `down ${type} pair ${q}`,
       outValues.subarray(q * hidden, (q + 1) * hidden),
-      matmul(weights, row, size),
-      (i) => sizes[i] * sumError(inner + 1),
+      expectedLinear(downs.decoded[0][chosen[q]], row, { m: 1, n: hidden, k: inner }),
     );
   }
 }
@@ -190,14 +215,15 @@ const moeShapes: readonly MoeShape[] = [
 ];
 
 describe('expertGateUp and expertDown', () => {
-  it.each(
-    lanesVariants(gpu).flatMap((variant) => types.map((type) => ({ variant, type }))),
-  )('$variant, $type', async ({ variant, type }) => {
-    // Every format decodes alike in all modes: all shapes in one, one shape in the others.
-    for (const shape of type === 'BF16' ? moeShapes : moeShapes.slice(1, 2)) {
-      await checkExperts(gpu, type, shape, variant);
-    }
-  });
+  it.each(lanesVariants(gpu).flatMap((variant) => types.map((type) => ({ variant, type }))))(
+    '$variant, $type',
+    async ({ variant, type }) => {
+      // Every format decodes alike in all modes: all shapes in one, one shape in the others.
+      for (const shape of type === 'BF16' ? moeShapes : moeShapes.slice(1, 2)) {
+        await checkExperts(gpu, type, shape, variant);
+      }
+    },
+  );
 
   it('without f16 in shaders', async () => {
     await checkExperts(withoutF16, 'F16', moeShapes[1], lanesVariants(withoutF16)[0]);

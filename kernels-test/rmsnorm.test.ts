@@ -3,10 +3,10 @@ import type { Gpu } from '../src/gpu/device.ts';
 import { type LanesVariant, lanesVariants } from '../src/kernels/lanes.ts';
 import { padded } from '../src/kernels/matrix.ts';
 import { type Addend, rmsNorm } from '../src/kernels/rmsnorm.ts';
+import { expectedRmsNorm } from './expected.ts';
 import { openTestGpu, padRows, readRows, runOnGpu, testBuffers } from './harness.ts';
 import { Random } from './random.ts';
-import { rmsNorm as reference } from './reference/ops.ts';
-import { divisionError, expectClose, inverseSqrtError, sumError, unit } from './tolerance.ts';
+import { expectClose, sumError } from './tolerance.ts';
 
 const gpu = await openTestGpu();
 const asHardware = await openTestGpu({ software: false });
@@ -61,30 +61,18 @@ async function check(on: Gpu, variant: LanesVariant, { rows, n, first = 0, slots
     rmsNorm(rec, { x, gain: gainSlice, out, n, rows, first, eps, addend, variant }),
   );
 
-  // Per element, the error of the sum; then that of the normalisation, whose divisor is off by
-  // half as much as the mean of the squares, and by as much as the summands' errors together.
   const roundings = slots === undefined ? 0 : sumError(Math.max(1, slots) + 1);
-  const xAfter = await readRows(on, x, { rows: all, columns: n }, 'zeros');
-  expectClose('x', xAfter, sum, (i) => sumSize[i] * roundings);
-  const used = sum.subarray(first * n);
-  const usedSize = sumSize.subarray(first * n);
-  const expected = reference(used, gain, eps);
-  const inputError = new Float64Array(rows);
-  for (let row = 0; row < rows; row++) {
-    let squares = 0;
-    let errors = 0;
-    for (let i = row * n; i < (row + 1) * n; i++) {
-      squares += used[i] ** 2;
-      errors += (usedSize[i] * roundings) ** 2;
-    }
-    inputError[row] = Math.sqrt(errors / (squares + n * eps));
-  }
-  const own = (sumError(n + 1) + divisionError + unit) / 2 + inverseSqrtError + 3 * unit;
-  const actual = await readRows(on, out, { rows, columns: n }, 'zeros');
-  expectClose(`rmsnorm of ${rows} x ${n}`, actual, expected, (i) => {
-    const fromInput = used[i] === 0 ? 0 : (usedSize[i] * roundings) / Math.abs(used[i]);
-    return Math.abs(expected[i]) * (own + fromInput + inputError[Math.floor(i / n)]);
-  });
+  const summed = { values: sum, tolerance: (i: number) => sumSize[i] * roundings };
+  expectClose('x', await readRows(on, x, { rows: all, columns: n }, 'zeros'), summed);
+  const normalised = {
+    values: sum.subarray(first * n),
+    tolerance: (i: number) => summed.tolerance(first * n + i),
+  };
+  expectClose(
+    `rmsnorm of ${rows} x ${n}`,
+    await readRows(on, out, { rows, columns: n }, 'zeros'),
+    expectedRmsNorm(normalised, gain, eps),
+  );
 }
 
 const cases: readonly Case[] = [
@@ -98,7 +86,11 @@ const cases: readonly Case[] = [
   // Tiny and zero rows: eps decides.
   { rows: 4, n: 64, values: (random, length) => random.normal(length, 1e-4) },
   { rows: 2, n: 40, values: (_, length) => new Float32Array(length) },
-  { rows: 2, n: 32, values: (_, length) => new Float32Array(length).map((_v, i) => (i % 33 ? 0 : -700)) },
+  {
+    rows: 2,
+    n: 32,
+    values: (_, length) => new Float32Array(length).map((_v, i) => (i % 33 ? 0 : -700)),
+  },
 ];
 
 describe.each(lanesVariants(gpu))('rmsNorm, %s', (variant) => {
@@ -118,7 +110,12 @@ describe.each(lanesVariants(gpu))('rmsNorm, %s', (variant) => {
 it('rmsNorm with the workgroups of a hardware GPU', async () => {
   for (const variant of lanesVariants(asHardware)) {
     for (const slots of [undefined, 0, 8]) {
-      await check(asHardware, variant, { rows: 3, n: 2056, first: 1, ...(slots !== undefined && { slots }) });
+      await check(asHardware, variant, {
+        rows: 3,
+        n: 2056,
+        first: 1,
+        ...(slots !== undefined && { slots }),
+      });
     }
   }
 });

@@ -3,16 +3,16 @@ import { baseSeed } from './random.ts';
 import type { Values } from './reference/values.ts';
 
 /**
- * How far a kernel may be from the float64 reference. Everything here follows from the number of
- * roundings and from the accuracy that WGSL promises (https://www.w3.org/TR/WGSL/#floating-point-accuracy);
- * nothing is measured.
+ * How far a kernel may be from the float64 reference follows from the number of its roundings and
+ * from the accuracy that WGSL promises (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
+ * Nothing here is measured.
  */
 
 /** Unit roundoff of binary32: a correctly rounded operation is off by at most this, relatively. */
 export const unit = 2 ** -24;
 
 /** One "unit in the last place" of WGSL's table, relatively: at most two roundoffs. */
-export const ulp = 2 * unit;
+const ulp = 2 * unit;
 
 /** `a / b` in WGSL. */
 export const divisionError = 2.5 * ulp;
@@ -35,50 +35,41 @@ export function sumError(n: number): number {
   return Math.min(n, 8 * Math.sqrt(n)) * unit;
 }
 
-/**
- * Error of `silu(gate) * up`, given those of its arguments: WGSL computes
- * `gate / (1 + exp(-gate)) * up`, whose derivative with respect to gate is at most 1.1.
- */
-export function swigluError(gate: number, up: number, gateError: number, upError: number): number {
-  const silu = gate / (1 + Math.exp(-gate));
-  const own = expError(gate) + divisionError + 3 * unit;
-  return Math.abs(silu * up) * own + 1.1 * gateError * Math.abs(up) + upError * (Math.abs(silu) + 1.1 * gateError);
-}
-
-/** Rounding to binary16 in either direction: half the smallest normal's spacing below 2^-14. */
+/** Rounding to binary16 in either direction, which WGSL leaves open: one unit in the last place. */
 export function f16Error(value: number): number {
   return Math.max(Math.abs(value) * 2 ** -10, 2 ** -24);
 }
 
+/** What a kernel should give, and how far from it each value may be. */
+export interface Expected {
+  readonly values: Float64Array;
+  readonly tolerance: (i: number) => number;
+}
+
 /**
- * Expects each value within its tolerance (and NaN for NaN). Reports the worst one and how to get
- * the same random inputs again.
+ * Expects each value within its tolerance. Reports the worst one and how to get the same random
+ * inputs again.
  */
-export function expectClose(
-  what: string,
-  actual: Values,
-  expected: Values,
-  tolerance: (i: number) => number,
-): void {
-  expect(actual.length, what).toBe(expected.length);
-  let worst = -1;
-  let worstRatio = 1;
+export function expectClose(what: string, actual: Values, { values, tolerance }: Expected): void {
+  expect(actual.length, what).toBe(values.length);
   let wrong = 0;
+  let worst = 0;
+  let worstRatio = 0;
   for (let i = 0; i < actual.length; i++) {
-    const difference = Math.abs(actual[i] - expected[i]);
-    const same = Object.is(actual[i], expected[i]) || difference <= tolerance(i);
-    if (same) continue;
+    const difference = Math.abs(actual[i] - values[i]);
+    if (difference <= tolerance(i)) continue; // never true of NaN
     wrong++;
     const ratio = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference / tolerance(i);
-    if (ratio > worstRatio || worst < 0) {
+    if (ratio > worstRatio) {
       worst = i;
       worstRatio = ratio;
     }
   }
-  if (worst < 0) return;
+  if (wrong === 0) return;
   expect.fail(
-    `${what}: ${wrong} of ${actual.length} values are off, most at ${worst}: ${actual[worst]} instead of ` +
-      `${expected[worst]}, ${worstRatio.toPrecision(3)} times the tolerance (MOWGLI_SEED=${baseSeed})`,
+    `${what}: ${wrong} of ${actual.length} values are off, most at ${worst}: ${actual[worst]} ` +
+      `instead of ${values[worst]}, ${worstRatio.toPrecision(3)} times the tolerance ` +
+      `(MOWGLI_SEED=${baseSeed})`,
   );
 }
 
@@ -92,9 +83,4 @@ export function expectSame(what: string, actual: ArrayLike<number>, expected: Ar
       );
     }
   }
-}
-
-/** |values|, for the magnitudes that errors are relative to. */
-export function magnitudes(values: Values): Float64Array {
-  return Float64Array.from(values, Math.abs);
 }

@@ -192,6 +192,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   #endfor
   workgroupBarrier();
   for (var s = begin; s < end; s += WORKGROUP) {
+    let positions = min(WORKGROUP, end - s);
     let position = min(s + local, end - 1u);
     let key_at = (kv_head * p.capacity + position) * WIDTH;
     #for r in 0..ROWS
@@ -206,7 +207,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     #for r in 0..ROWS
     {
       let limit = p.position + token_of(min(row0 + $ru, last_row));
-      scores[$ru * WORKGROUP + local] = select(LOWEST, score$r, s + local <= limit && s + local < end);
+      scores[$ru * WORKGROUP + local] = select(LOWEST, score$r, s + local <= limit);
     }
     #endfor
     workgroupBarrier();
@@ -214,12 +215,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     // of head_dim elements by all the others.
     if (local < ROWS) {
       var top = most[local];
-      for (var i = 0u; i < WORKGROUP; i++) {
+      for (var i = 0u; i < positions; i++) {
         top = max(top, scores[local * WORKGROUP + i]);
       }
       let scale_down = exp(most[local] - top);
       var total = sum[local] * scale_down;
-      for (var i = 0u; i < WORKGROUP; i++) {
+      for (var i = 0u; i < positions; i++) {
         let score = scores[local * WORKGROUP + i];
         let weight = select(0.0, exp(score - top), score > LOWEST);
         scores[local * WORKGROUP + i] = weight;
@@ -234,7 +235,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
       #for r in 0..ROWS
       o$r *= shrink[$r];
       #endfor
-      for (var i = 0u; i < min(WORKGROUP, end - s); i++) {
+      for (var i = 0u; i < positions; i++) {
         let value = kv_values(v_cache[(kv_head * p.capacity + s + i) * WIDTH + local]);
         #for r in 0..ROWS
         o$r += scores[$ru * WORKGROUP + i] * value;

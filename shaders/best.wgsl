@@ -1,22 +1,36 @@
 // The best of a row, one after the other: the largest value below the last pick, lower index first
 // among equals. Nothing is marked as taken: the order itself says what is left.
-const NONE = 0xffffffffu;
-const LOWEST = -3.4028234e38;
+// Values are compared as integers that are in the same order, since a WGSL compiler may assume that
+// there is no NaN and no infinity among floats: `value == value` is not a safe test.
 
+// Key 0, which is that of a NaN, stands for: nothing found, nothing left.
 struct Best {
-  value: f32,
+  key: u32,
   index: u32,
 }
+const NOTHING = Best(0u, 0u);
+const BEFORE_ALL = Best(0xffffffffu, 0u);
 
-// Whether (value, index) comes before `best` and after `last`. False for NaN.
-fn is_better(value: f32, index: u32, best: Best, last: Best) -> bool {
-  let above = best.index == NONE || value > best.value || (value == best.value && index < best.index);
-  let below = last.index == NONE || value < last.value || (value == last.value && index > last.index);
-  return value == value && above && below;
+// Zeros of both signs are equal.
+fn key_of(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  let magnitude = bits & 0x7fffffffu;
+  let key = select(0x80000000u - magnitude, 0x80000000u + magnitude, bits == magnitude);
+  return select(key, 0u, magnitude > 0x7f800000u);
+}
+
+fn value_of(key: u32) -> f32 {
+  return bitcast<f32>(select(0u - key, key - 0x80000000u, key >= 0x80000000u));
+}
+
+// Whether (key, index) comes before `best` and after `last`.
+fn is_better(key: u32, index: u32, best: Best, last: Best) -> bool {
+  let above = key > best.key || (key == best.key && index < best.index);
+  let below = key < last.key || (key == last.key && index > last.index);
+  return above && below;
 }
 
 fn reduce_best(mine: Best, lane: u32) -> Best {
-  let value = reduce_max(select(LOWEST, mine.value, mine.index != NONE), lane);
-  let index = reduce_min(select(NONE, mine.index, mine.value == value && mine.index != NONE), lane);
-  return Best(value, index);
+  let key = reduce_max(mine.key, lane);
+  return Best(key, reduce_min(select(0xffffffffu, mine.index, mine.key == key), lane));
 }

@@ -10,12 +10,21 @@ diagnostic(off, subgroup_uniformity);
 fn reduce_add(value: f32, lane: u32) -> f32 {
   return subgroupAdd(value);
 }
-fn reduce_max(value: f32, lane: u32) -> f32 {
+fn reduce_max(value: u32, lane: u32) -> u32 {
   return subgroupMax(value);
 }
 fn reduce_min(value: u32, lane: u32) -> u32 {
   return subgroupMin(value);
 }
+#if SUMS
+fn reduce_sums(mine: array<f32, SUMS>, lane: u32) -> array<f32, SUMS> {
+  var sums = mine;
+  #for s in 0..SUMS
+  sums[$s] = subgroupAdd(sums[$s]);
+  #endfor
+  return sums;
+}
+#endif
 #elif SHARED
 var<workgroup> reduce_f32: array<f32, WORKGROUP>;
 var<workgroup> reduce_u32: array<u32, WORKGROUP>;
@@ -34,16 +43,16 @@ fn reduce_add(value: f32, lane: u32) -> f32 {
   workgroupBarrier();
   return sum;
 }
-fn reduce_max(value: f32, lane: u32) -> f32 {
-  reduce_f32[lane] = value;
+fn reduce_max(value: u32, lane: u32) -> u32 {
+  reduce_u32[lane] = value;
   workgroupBarrier();
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
-      reduce_f32[lane] = max(reduce_f32[lane], reduce_f32[lane + half]);
+      reduce_u32[lane] = max(reduce_u32[lane], reduce_u32[lane + half]);
     }
     workgroupBarrier();
   }
-  let most = reduce_f32[0];
+  let most = reduce_u32[0];
   workgroupBarrier();
   return most;
 }
@@ -60,14 +69,42 @@ fn reduce_min(value: u32, lane: u32) -> u32 {
   workgroupBarrier();
   return least;
 }
+#if SUMS
+// SUMS values at once need no more barriers than one. To be called once: nothing waits at its end.
+var<workgroup> reduce_all: array<f32, SUMS * WORKGROUP>;
+
+fn reduce_sums(mine: array<f32, SUMS>, lane: u32) -> array<f32, SUMS> {
+  var sums = mine;
+  #for s in 0..SUMS
+  reduce_all[$su * WORKGROUP + lane] = sums[$s];
+  #endfor
+  workgroupBarrier();
+  for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+    for (var i = lane; i < SUMS * half; i += WORKGROUP) {
+      let at = i / half * WORKGROUP + i % half;
+      reduce_all[at] += reduce_all[at + half];
+    }
+    workgroupBarrier();
+  }
+  #for s in 0..SUMS
+  sums[$s] = reduce_all[$su * WORKGROUP];
+  #endfor
+  return sums;
+}
+#endif
 #else
 fn reduce_add(value: f32, lane: u32) -> f32 {
   return value;
 }
-fn reduce_max(value: f32, lane: u32) -> f32 {
+fn reduce_max(value: u32, lane: u32) -> u32 {
   return value;
 }
 fn reduce_min(value: u32, lane: u32) -> u32 {
   return value;
 }
+#if SUMS
+fn reduce_sums(mine: array<f32, SUMS>, lane: u32) -> array<f32, SUMS> {
+  return mine;
+}
+#endif
 #endif

@@ -102,16 +102,25 @@ fn main(
     }
     #endfor
   }
+  var sums: array<f32, SUMS>;
   #for r in 0..ROWS
     #for t in 0..TOKENS
-  {
-    var value = reduce_add(sum$r_$t, lane);
+  sums[$(r * TOKENS + t)] = sum$r_$t;
+    #endfor
 #if MODE == 1
-    value = silu(value) * reduce_add(up$r, lane);
+  sums[$(ROWS + r)] = up$r;
 #endif
-    if (lane == 0u && n0 + $ru < p.rows && token + $tu < p.tokens) {
-      y[(token + $tu) * p.y_stride + p.first + n0 + $ru] = value;
-    }
+  #endfor
+  sums = reduce_sums(sums, lane);
+  #for r in 0..ROWS
+    #for t in 0..TOKENS
+  if (lane == 0u && n0 + $ru < p.rows && token + $tu < p.tokens) {
+#if MODE == 1
+    let value = silu(sums[$r]) * sums[$(ROWS + r)];
+#else
+    let value = sums[$(r * TOKENS + t)];
+#endif
+    y[(token + $tu) * p.y_stride + p.first + n0 + $ru] = value;
   }
     #endfor
   #endfor

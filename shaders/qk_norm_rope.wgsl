@@ -11,7 +11,6 @@
 #include "kv_cache"
 
 struct Params {
-  tokens: u32,
   qkv_stride: u32,
   q_heads: u32, // 0 when the q heads were written with an earlier binding's dispatch
   all_q_heads: u32,
@@ -57,10 +56,9 @@ fn main(
 #include "lane_builtins"
 ) {
 #include "lane_indices"
-  let heads = p.q_heads + 2u * p.kv_heads;
-  let token = group / heads;
-  let head = group % heads;
-  if (token >= p.tokens) {
+  let token = workgroup.y;
+  let head = group;
+  if (head >= p.q_heads + 2u * p.kv_heads) {
     return;
   }
   let is_q = head < p.q_heads;

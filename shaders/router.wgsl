@@ -26,24 +26,26 @@ fn main(
     return;
   }
   let row = group * p.stride;
-  var last = Best(0.0, NONE);
+  var last = BEFORE_ALL;
   var most = 0.0;
   var sum = 0.0;
   for (var s = 0u; s < p.top_k; s++) {
-    var best = Best(0.0, NONE);
+    var best = NOTHING;
     for (var e = lane; e < p.experts; e += lanes) {
-      let value = logits[row + e];
-      if (is_better(value, e, best, last)) {
-        best = Best(value, e);
+      let key = key_of(logits[row + e]);
+      if (is_better(key, e, best, last)) {
+        best = Best(key, e);
       }
     }
     last = reduce_best(best, lane);
-    most = select(most, last.value, s == 0u);
-    let weight = exp(last.value - most);
+    most = select(most, value_of(last.key), s == 0u);
+    // Logits that are not numbers find no expert: an index in range keeps later kernels in bounds,
+    // and a token with no number at all gets the weights 0 / 0.
+    let found = last.key != 0u;
+    let weight = select(0.0, exp(value_of(last.key) - most), found);
     sum += weight;
     if (lane == 0u) {
-      // Logits that are not numbers find no expert; an index in range keeps later kernels in bounds.
-      ids[group * p.top_k + s] = select(last.index, 0u, last.index == NONE);
+      ids[group * p.top_k + s] = select(0u, last.index, found);
       weights[group * p.top_k + s] = weight;
     }
   }

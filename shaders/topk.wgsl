@@ -19,6 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> candidates: array<u32>;
 #endif
 
+const NO_ID = 0xffffffffu;
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
 #include "lane_builtins"
@@ -29,28 +31,25 @@ fn main(
     return;
   }
   let end = min(begin + p.slice, p.n);
-  var last = Best(0.0, NONE);
-  var exhausted = false;
+  var last = BEFORE_ALL;
   for (var s = 0u; s < p.k; s++) {
-    var best = Best(0.0, NONE);
+    var best = NOTHING;
     for (var i = begin + lane; i < end; i += lanes) {
-      let value = values[i];
 #if SECOND
       let id = candidates[i];
-      if (id != NONE && is_better(value, id, best, last)) {
+      let key = select(key_of(values[i]), 0u, id == NO_ID);
 #else
       let id = i;
-      if (is_better(value, id, best, last)) {
+      let key = key_of(values[i]);
 #endif
-        best = Best(value, id);
+      if (is_better(key, id, best, last)) {
+        best = Best(key, id);
       }
     }
-    let found = reduce_best(best, lane);
-    exhausted = exhausted || found.index == NONE;
+    last = reduce_best(best, lane);
     if (lane == 0u) {
-      top_values[group * p.k + s] = select(found.value, LOWEST, exhausted);
-      top_ids[group * p.k + s] = select(found.index, NONE, exhausted);
+      top_values[group * p.k + s] = value_of(last.key);
+      top_ids[group * p.k + s] = select(last.index, NO_ID, last.key == 0u);
     }
-    last = found;
   }
 }

@@ -4,6 +4,7 @@ export type ErrorCode =
   | 'FILE_TRUNCATED'
   | 'FILE_INVALID'
   | 'READ_FAILED'
+  | 'WRITE_FAILED'
   | 'TENSOR_MISSING'
   | 'TENSOR_UNEXPECTED'
   | 'TENSOR_SHAPE'

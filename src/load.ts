@@ -53,29 +53,48 @@ export async function loadModelOn(
   source: ModelSource,
   options: LoadOptions = {},
 ): Promise<Model> {
-  const { signal, onProgress, kvType = 'f32' } = options;
+  const { signal, kvType = 'f32' } = options;
   if (kvType !== 'f32' && kvType !== 'f16') {
     throw new MowgliError('OPTION_INVALID', `kvType is ${kvType}; it must be f32 or f16`);
   }
   const checkpoint = await openModel(source, signal ? { signal } : {});
-  let gpu: Gpu | undefined;
+  let model: Model;
   try {
-    const longest = checkpoint.config.maxPositionEmbeddings;
-    const context = positive('context', options.context ?? Math.min(defaultContext, longest));
-    if (context > longest) {
-      throw new MowgliError(
-        'OPTION_INVALID',
-        `context is ${context}, and the model was made for ${longest} tokens; use at most that many`,
-      );
-    }
-    const chunk = positive('chunk', options.chunk ?? defaultChunk);
-    gpu = await openGpu();
+    model = await loadCheckpoint(openGpu, checkpoint, { ...options, kvType });
+  } catch (error) {
+    await checkpoint.close().catch(() => {}); // the first failure is the one to hear about
+    throw error;
+  }
+  try {
+    await checkpoint.close();
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+  return model;
+}
+
+async function loadCheckpoint(
+  openGpu: () => Promise<Gpu>,
+  checkpoint: Checkpoint,
+  options: LoadOptions & { kvType: KvType },
+): Promise<Model> {
+  const { kvType, signal, onProgress } = options;
+  const longest = checkpoint.config.maxPositionEmbeddings;
+  const context = positive('context', options.context ?? Math.min(defaultContext, longest));
+  if (context > longest) {
+    throw new MowgliError(
+      'OPTION_INVALID',
+      `context is ${context}, and the model was made for ${longest} tokens; use at most that many`,
+    );
+  }
+  const chunk = positive('chunk', options.chunk ?? defaultChunk);
+  const gpu = await openGpu();
+  try {
     return await Model.load(gpu, checkpoint, { context, chunk, kvType, signal, onProgress });
   } catch (error) {
-    gpu?.dispose();
+    gpu.dispose();
     throw error;
-  } finally {
-    await checkpoint.close();
   }
 }
 

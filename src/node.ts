@@ -40,11 +40,14 @@ export async function loadModel(
   return loadModelOn(() => openGpuInNode(options), found, options);
 }
 
-/** A device of the chosen adapter, with this package's shaders. */
+/**
+ * A device of the chosen adapter, with this package's shaders.
+ * @throws MowgliError `NO_ADAPTER`, `OPTION_INVALID`
+ */
 export async function openGpuInNode(
   options: { adapter?: AdapterChoice; capabilities?: Partial<GpuCapabilities> } = {},
 ): Promise<Gpu> {
-  const { adapter, driver } = await openDawn({ adapter: options.adapter, muteWarnings: true });
+  const { adapter, driver } = await openDawn({ adapter: options.adapter });
   return Gpu.open(adapter, {
     shaders: nodeShaders(),
     capabilities: options.capabilities ?? {},

@@ -28,6 +28,8 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
     const child = spawn(process.execPath, [options.launcher ?? launcher, ...args], {
       cwd: options.cwd,
       env: { ...process.env, NO_COLOR: '1', ...options.env },
+      timeout: 100_000, // Less than a test has: one that hangs must not outlive it.
+      killSignal: 'SIGKILL',
     });
     let stdout = '';
     let stderr = '';

@@ -149,11 +149,13 @@ function parseType(source: ByteSource, name: string, dtype: unknown): TensorType
  */
 function checkNoDuplicateKeys(source: ByteSource, text: string, json: JsonObject): void {
   let colons = 0;
+  let inString = false;
   for (let i = 0; i < text.length; i++) {
-    const character = text.charCodeAt(i);
-    if (character === 0x3a) colons++;
-    if (character !== 0x22) continue;
-    for (i++; text.charCodeAt(i) !== 0x22; i++);
+    const character = text[i];
+    if (character === '"') inString = !inString;
+    else if (character === '\\')
+      i++; // only within strings; what it escapes is not a quote
+    else if (character === ':' && !inString) colons++;
   }
   if (colons !== countKeys(json)) {
     throw invalid(source, 'its header has the same key twice; download it again');

@@ -46,7 +46,7 @@ const outputGain = 4;
  *     pair = floor(i / 2), of which lo and hi are the lower 32 bits and the rest
  *     word = mix(lo + k1 + hi * 0x9e3779b9, k2)
  *     half = i even ? word & 0xffff : word >> 16
- *     z    = normal quantile of ((half >> 4) + 1/2) / 4096      |z| <= 3.67, deviation 0.9996
+ *     z    = normal quantile of ((half >> 4) + 1/2) / 4096      |z| <= 3.67, deviation 0.9998
  *     value = mean + deviation * z, rounded to binary32 and then to the tensor's type
  *
  * Mean and deviation: norms 1 and 0.1; `embed_tokens` 0 and 1, or 1/sqrt(hidden) when it is tied to

@@ -1,5 +1,5 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
-import { formats, numberFormats } from '../quant/index.ts';
+import { numberFormats } from '../quant/index.ts';
 import { indexFile, singleFile } from './safetensors.ts';
 import { maxHeaderBytes } from './safetensors-header.ts';
 import type { TensorInfo, TensorStore } from './tensors.ts';

@@ -1,17 +1,20 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
 import type { WeightLoader } from '../experts/tensor-upload.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
+import { expectedTensors } from '../files/expected-tensors.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import { BufferSet } from '../gpu/buffer-set.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type KernelTime, Profiler } from '../gpu/profiler.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { adjustLogits } from '../kernels/adjust-logits.ts';
+import { splitContext } from '../kernels/attention.ts';
 import type { KvType, LayerKv } from '../kernels/kv-cache.ts';
 import { maxTopK, noId, topK } from '../kernels/topk.ts';
 import { Decoder } from '../model/decoder.ts';
 import { allocateKvCache } from '../model/kv-cache.ts';
 import { RopeTable } from '../model/rope.ts';
+import { RoutingTrace } from '../model/routing-trace.ts';
 import { allocateWorkspace, largestChunk, type Workspace } from '../model/workspace.ts';
 import type { Adjustment } from './sampler.ts';
 import type { LoadProgress } from './types.ts';
@@ -31,6 +34,12 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
   /** Told after each chunk how many of the tokens are evaluated. */
   onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+}
+
+interface BestOptions extends EvaluateOptions {
+  k: number;
+  vocab: number;
+  adjustments?: readonly Adjustment[] | undefined;
 }
 
 /** The most likely tokens, likeliest first. Shorter than asked for when fewer logits were numbers. */
@@ -55,6 +64,10 @@ export class Engine {
   readonly #rope: RopeTable;
   readonly #rec: Recorder;
   #position = 0;
+  #trace: RoutingTrace | undefined;
+  /** Settles when the evaluation under way does. */
+  #work: Promise<unknown> = Promise.resolve();
+  #disposed = false;
 
   private constructor(
     buffers: BufferSet,
@@ -95,8 +108,8 @@ export class Engine {
       );
       const kv = await allocateKvCache(buffers, config, context, options.kvType);
       const ws = await allocateWorkspace(buffers, config, chunk);
-      let total = 0;
-      for (const tensor of tensors.tensors.values()) total += tensor.bytes;
+      let total = 0; // Not of all tensors: a file may hold some that the model does not use.
+      for (const { name } of expectedTensors(config)) total += tensors.tensors.get(name)!.bytes;
       let done = 0;
       const loader: WeightLoader = {
         tensors,
@@ -136,6 +149,23 @@ export class Engine {
     }
   }
 
+  /**
+   * Runs `work` while every router's choices are kept; answers, per layer, the experts of all
+   * positions evaluated by then, [tokens, numExpertsPerTok], best first (nothing for a dense layer).
+   * Only positions that `work` evaluated are meaningful.
+   */
+  async traceRouting(work: () => Promise<void>): Promise<Uint32Array[]> {
+    const buffers = new BufferSet(this.gpu);
+    try {
+      this.#trace = await RoutingTrace.create(buffers, this.config, this.context);
+      await work();
+      return await this.#trace.read(this.#position);
+    } finally {
+      this.#trace = undefined;
+      buffers.destroy();
+    }
+  }
+
   /** Tokens evaluated so far. */
   get position(): number {
     return this.#position;
@@ -150,14 +180,11 @@ export class Engine {
    * Evaluates tokens after those already evaluated and finds the `k` most likely next tokens among
    * the first `vocab`, after `adjustments`.
    */
-  async best(
-    tokens: readonly number[],
-    options: EvaluateOptions & {
-      k: number;
-      vocab: number;
-      adjustments?: readonly Adjustment[] | undefined;
-    },
-  ): Promise<Candidates> {
+  best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
+    return this.#working(() => this.#best(tokens, options));
+  }
+
+  async #best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
     const { k, vocab, adjustments = [] } = options;
     const ws = this.#ws;
     await this.#evaluate(tokens, options, (rec) => {
@@ -199,13 +226,19 @@ export class Engine {
   }
 
   /** Evaluates tokens after those already evaluated; answers the last one's logits, [vocab]. */
-  async logits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
-    await this.#evaluate(tokens, options, () => {});
-    return this.lastLogits();
+  logits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
+    return this.#working(async () => {
+      await this.#evaluate(tokens, options, () => {});
+      return this.#readLogits();
+    });
   }
 
   /** The logits of the last evaluation once more, with the adjustments that it made. */
-  async lastLogits(): Promise<Float32Array> {
+  lastLogits(): Promise<Float32Array> {
+    return this.#working(() => this.#readLogits());
+  }
+
+  async #readLogits(): Promise<Float32Array> {
     const [bytes] = await this.gpu.read([
       this.#ws.logits.slice.buffer.slice(0, 4 * this.config.vocabSize),
     ]);
@@ -213,9 +246,13 @@ export class Engine {
   }
 
   /** Evaluates tokens after those already evaluated; answers every one's logits, [tokens, vocab]. */
-  async everyLogits(
+  everyLogits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
+    return this.#working(() => this.#everyLogits(tokens, options));
+  }
+
+  async #everyLogits(
     tokens: readonly number[],
-    { signal, onProgress }: EvaluateOptions = {},
+    { signal, onProgress }: EvaluateOptions,
   ): Promise<Float32Array> {
     this.#checkTokens(tokens);
     const { vocabSize } = this.config;
@@ -243,9 +280,22 @@ export class Engine {
     return out;
   }
 
-  /** Frees the weights, the cache and the buffers; not the GPU. */
-  dispose(): void {
+  /**
+   * Waits for the evaluation under way, whose buffers cannot be taken from it, then frees the
+   * weights, the cache and the buffers; not the GPU. Later evaluations are refused.
+   */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    await this.#work;
     this.#buffers.destroy();
+  }
+
+  /** Every use of the GPU after loading goes through here. */
+  async #working<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#disposed) throw new MowgliError('DISPOSED', 'the model was disposed of');
+    const result = work();
+    this.#work = result.catch(() => {});
+    return result;
   }
 
   /** Evaluates tokens, in chunks, up to the last one's logits; `then` is recorded after them. */
@@ -278,7 +328,14 @@ export class Engine {
     this.gpu.throwIfFailed();
     this.gpu.write(ws.ids.buffer, 0, Uint32Array.from(tokens));
     this.gpu.write(ws.rope.buffer, 0, this.#rope.at(this.#position, tokens.length));
-    const addend = this.#decoder.forward(this.#rec, ws, this.#kv, this.#position, tokens.length);
+    const addend = this.#decoder.forward(
+      this.#rec,
+      ws,
+      this.#kv,
+      this.#position,
+      tokens.length,
+      this.#trace,
+    );
     this.#position += tokens.length;
     return addend;
   }
@@ -294,31 +351,38 @@ export class Engine {
           'shorten the prompt or load the model with a larger context',
       );
     }
-    const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= this.config.vocabSize);
-    if (bad !== undefined) {
+    const { vocabSize } = this.config;
+    const bad = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (bad >= 0) {
       throw new MowgliError(
         'OPTION_INVALID',
-        `${bad} is not a token id of this model; ids are integers from 0 to ${this.config.vocabSize - 1}`,
+        `${tokens[bad]} is not a token id of this model; ids are integers from 0 to ${vocabSize - 1}`,
       );
     }
   }
 
   /**
-   * Runs each shape of the forward pass once, so that the first answer does not wait for the
-   * compiler: drivers compile at the first dispatch.
+   * Runs the kernels of a prompt, of decoding, and of decoding in a long context once, so that the
+   * first answer does not wait for the compiler: drivers compile at the first dispatch.
    */
   async #compile(
     signal: AbortSignal | undefined,
     onProgress: EngineOptions['onProgress'],
   ): Promise<void> {
-    const shapes = [1, Math.min(this.chunk, this.context)];
-    for (const [done, tokens] of shapes.entries()) {
+    const shapes = [
+      { position: 0, tokens: this.chunk },
+      { position: 0, tokens: 1 },
+      { position: splitContext, tokens: 1 },
+    ].filter(({ position, tokens }) => position + tokens <= this.context);
+    for (const [done, { position, tokens }] of shapes.entries()) {
       throwIfAborted(signal, 'loading the model');
       onProgress?.({ phase: 'kernels', done, total: shapes.length });
+      this.#position = position; // What the cache holds there does not matter: the result is dropped.
       await this.best(new Array(tokens).fill(0), { k: 1, vocab: this.config.vocabSize });
-      this.rewind(0);
     }
+    this.#position = 0;
     onProgress?.({ phase: 'kernels', done: shapes.length, total: shapes.length });
+    throwIfAborted(signal, 'loading the model');
     this.gpu.readbacks = 0;
   }
 }

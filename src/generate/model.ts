@@ -5,7 +5,7 @@ import type { ModelConfig } from '../files/model-config.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Engine, type EngineOptions, type EvaluateOptions } from './engine.ts';
 import { Lock } from './lock.ts';
-import { run } from './run.ts';
+import { nothingGenerated, run } from './run.ts';
 import { ModelText, type RenderChatOptions } from './text.ts';
 import type { ChatMessage, GenerateOptions, GeneratePart, Prompt } from './types.ts';
 
@@ -38,6 +38,7 @@ export class Model implements AsyncDisposable {
   readonly #defaults: GenerationDefaults;
   readonly #lock = new Lock();
   readonly #disposal = new AbortController();
+  #disposed: Promise<void> | undefined;
 
   private constructor(checkpoint: Checkpoint, text: ModelText, engine: Engine) {
     this.name = checkpoint.name;
@@ -124,7 +125,15 @@ export class Model implements AsyncDisposable {
   async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<GeneratePart> {
     const { signal } = options;
     const tokens = this.#promptTokens(prompt);
-    const release = await this.#turn(signal);
+    let release: () => void;
+    try {
+      release = await this.#turn(signal);
+    } catch (error) {
+      if (error instanceof MowgliError && error.code === 'ABORTED') {
+        yield nothingGenerated(tokens.length);
+      }
+      throw error;
+    }
     try {
       yield* run(this.#engine, this.#text, this.#defaults, tokens, options, this.#disposal.signal);
     } finally {
@@ -141,11 +150,14 @@ export class Model implements AsyncDisposable {
     options: EvaluateOptions & { every?: boolean } = {},
   ): Promise<Float32Array> {
     const release = await this.#turn(options.signal);
+    const stoppable = { ...options, signal: this.#untilDisposal(options.signal) };
     try {
       this.#engine.rewind(0);
       return options.every
-        ? await this.#engine.everyLogits(tokens, options)
-        : await this.#engine.logits(tokens, options);
+        ? await this.#engine.everyLogits(tokens, stoppable)
+        : await this.#engine.logits(tokens, stoppable);
+    } catch (error) {
+      throw this.#disposed ? this.#wasDisposed() : error;
     } finally {
       release();
     }
@@ -157,14 +169,16 @@ export class Model implements AsyncDisposable {
     return { gpuBytes: ledger.bytes, gpuPeakBytes: ledger.peakBytes, byLabel: ledger.byLabel() };
   }
 
-  /** Stops what is running, and frees all GPU memory. Calling it again does nothing. */
-  async dispose(): Promise<void> {
-    if (this.#disposal.signal.aborted) return;
+  /**
+   * Stops what is running, and frees all GPU memory. Who waits or generates is told `DISPOSED`.
+   * Calling it again does nothing but wait for the same.
+   */
+  dispose(): Promise<void> {
     this.#disposal.abort();
-    const release = await this.#lock.acquire();
-    this.#engine.dispose();
-    this.#engine.gpu.dispose();
-    release();
+    // Not by taking a turn: a generation that nobody continues, such as the one whose loop waits
+    // for this, would never pass its turn on.
+    this.#disposed ??= this.#engine.dispose().then(() => this.#engine.gpu.dispose());
+    return this.#disposed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -172,15 +186,35 @@ export class Model implements AsyncDisposable {
   }
 
   async #turn(signal: AbortSignal | undefined): Promise<() => void> {
-    const release = await this.#lock.acquire(signal);
-    if (!this.#disposal.signal.aborted) return release;
-    release();
-    throw new MowgliError('DISPOSED', `${this.name} was disposed of; load the model again`);
+    try {
+      const release = await this.#lock.acquire(this.#untilDisposal(signal));
+      if (!this.#disposed) return release;
+      release();
+    } catch (error) {
+      if (!this.#disposed) throw error;
+    }
+    throw this.#wasDisposed();
+  }
+
+  #untilDisposal(signal: AbortSignal | undefined): AbortSignal {
+    const disposal = this.#disposal.signal;
+    return signal ? AbortSignal.any([signal, disposal]) : disposal;
+  }
+
+  #wasDisposed(): MowgliError {
+    return new MowgliError('DISPOSED', `${this.name} was disposed of; load the model again`);
   }
 
   #promptTokens(prompt: Prompt): readonly number[] {
     if (typeof prompt === 'string') return this.tokenize(prompt);
-    if ('tokens' in prompt) return prompt.tokens;
-    return this.tokenize(this.renderChat(prompt));
+    if (typeof prompt === 'object' && prompt !== null) {
+      if (!('tokens' in prompt)) {
+        if (Array.isArray(prompt)) return this.tokenize(this.renderChat(prompt));
+      } else if (Array.isArray(prompt.tokens)) return prompt.tokens;
+    }
+    throw new MowgliError(
+      'OPTION_INVALID',
+      'the prompt is neither text, nor a list of messages, nor { tokens: [...] }; pass one of these',
+    );
   }
 }

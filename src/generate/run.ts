@@ -22,7 +22,7 @@ export async function* run(
   const vocab = text.vocabSize ?? engine.config.vocabSize;
   const sampler = new Sampler(resolveSampling(options, defaults), vocab);
   const stops = new StopMatcher(options.stop);
-  const stopIds = new Set([...engine.config.eosTokenIds, ...(options.stopTokenIds ?? [])]);
+  const stopIds = new Set([...engine.config.eosTokenIds, ...stopTokens(engine, options)]);
   const maxTokens = answerLength(engine, prompt.length, options.maxTokens);
   // Without a tokenizer there are ids to give, and no text.
   const detokenizer =
@@ -50,7 +50,8 @@ export async function* run(
     try {
       token = await nextToken(engine, sampler, history, pending, vocab, signal, options.onProgress);
     } catch (error) {
-      if (!(error instanceof MowgliError && error.code === 'ABORTED')) throw error;
+      const stopped = error instanceof MowgliError && signal.aborted;
+      if (!stopped || (error.code !== 'ABORTED' && error.code !== 'DISPOSED')) throw error;
       aborted = error;
       finishReason = 'aborted';
       break;
@@ -78,7 +79,9 @@ export async function* run(
     }
   }
 
-  const rest = stops.push(detokenizer?.flush() ?? '').emit + stops.flush();
+  const tail = stops.push(detokenizer?.flush() ?? '');
+  if (tail.stopped && finishReason === 'length') finishReason = 'stop';
+  const rest = tail.emit + stops.flush();
   if (rest || unsent.length) {
     output += rest;
     yield { type: 'text', text: rest, tokens: unsent };
@@ -102,6 +105,25 @@ export async function* run(
     },
   };
   if (aborted) throw disposal.aborted ? disposed() : aborted;
+}
+
+/** The `end` part of a generation that was aborted before its turn came. */
+export function nothingGenerated(promptTokens: number): GeneratePart {
+  return {
+    type: 'end',
+    finishReason: 'aborted',
+    text: '',
+    tokens: [],
+    usage: {
+      promptTokens,
+      completionTokens: 0,
+      promptMs: 0,
+      completionMs: 0,
+      promptTokensPerSecond: 0,
+      completionTokensPerSecond: 0,
+      readbacks: 0,
+    },
+  };
 }
 
 function rate(tokens: number, ms: number): number {
@@ -136,6 +158,16 @@ async function nextToken(
   // None is left: the sampler says why, from all of the logits.
   if (ids.length === 0) return sampler.sample(await engine.lastLogits(), new TokenHistory());
   return sampler.sampleCandidates(ids, logits);
+}
+
+function stopTokens(engine: Engine, { stopTokenIds = [] }: GenerateOptions): readonly number[] {
+  const { vocabSize } = engine.config;
+  const bad = stopTokenIds.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (bad < 0) return stopTokenIds;
+  throw new MowgliError(
+    'OPTION_INVALID',
+    `stopTokenIds: ${stopTokenIds[bad]} is not a token; pass ids from 0 to ${vocabSize - 1}`,
+  );
 }
 
 /** Tokens to generate at most. The last one needs no room: it is never evaluated. */

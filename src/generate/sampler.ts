@@ -29,6 +29,9 @@ export {
 /** The most candidates that a GPU is asked to find; beyond it, all logits are read back. */
 export const MAX_CANDIDATES = 64;
 
+/** Ids below this fit beside a logit in a double's 53 bits. */
+const ID_RANGE = 2 ** 21;
+
 /** What the sampler has to be given for each token. */
 export type SamplerNeeds =
   /**
@@ -237,14 +240,12 @@ export class Sampler {
     // With nothing to cut, the order does not matter and sorting would be the main cost.
     if (topP === 1 && minP === 0) return { ids: this.#allIds(), weights, total };
     const least = Math.max(minP, ((1 - topP) * total) / n);
-    const ids: number[] = [];
-    for (let id = 0; id < n; id++) if (weights[id]! >= least) ids.push(id);
-    ids.sort((a, b) => work[b]! - work[a]! || a - b);
-    return {
-      ids: Uint32Array.from(ids),
-      weights: Float64Array.from(ids, (id) => weights[id]!),
-      total,
-    };
+    let count = 0;
+    const found = new Uint32Array(n);
+    for (let id = 0; id < n; id++) if (weights[id]! >= least) found[count++] = id;
+    const ids = found.subarray(0, count);
+    sortByLogit(ids, work);
+    return { ids, weights: new Float64Array(count).map((_, i) => weights[ids[i]!]!), total };
   }
 
   #allIds(): Uint32Array {
@@ -307,6 +308,25 @@ export function adjusted(logit: number, { repetition, add }: Adjustment): number
   const factor = Math.fround(repetition);
   const penalized = Math.fround(logit > 0 ? logit / factor : logit * factor);
   return Math.fround(penalized + Math.fround(add));
+}
+
+/**
+ * Sorts ids by falling logit, equal ones by rising id. Each pair is packed into one double, 32 bits
+ * of the logit's order above 21 bits of the id, so that the engine's native number sort does it:
+ * several times faster on a whole vocabulary than a comparison function.
+ */
+function sortByLogit(ids: Uint32Array, logits: Float32Array): void {
+  const value = new Float32Array(1);
+  const bits = new Uint32Array(value.buffer);
+  const keys = new Float64Array(ids.length);
+  for (let i = 0; i < ids.length; i++) {
+    value[0] = logits[ids[i]!]! + 0; // -0 and 0 are equal
+    // As unsigned integers, the bits of positive floats rise and those of negative ones fall.
+    const rising = bits[0]! >>> 31 ? ~bits[0]! >>> 0 : (bits[0]! | 0x8000_0000) >>> 0;
+    keys[i] = (~rising >>> 0) * ID_RANGE + ids[i]!;
+  }
+  keys.sort();
+  for (let i = 0; i < ids.length; i++) ids[i] = keys[i]! % ID_RANGE;
 }
 
 /** The highest value's index; of equal ones the lowest. */

@@ -19,6 +19,9 @@ const maxSplits = 16;
 /** Positions that a run has at least: below, joining the runs costs more than it gains. */
 const minRun = 128;
 
+/** Tokens of context from which decoding uses the kernels that join runs. */
+export const splitContext = 2 * minRun;
+
 /** Queries' tokens up to which the context is cut into runs. */
 const maxSplitTokens = 4;
 
@@ -114,18 +117,20 @@ function shape(gpu: Gpu, variant: AttentionVariant, headDim: number, queries: nu
   if (variant === 'shared') {
     const workgroup = Math.max(64, width);
     return {
-      rows: Math.min(8, pow2AtLeast(queries)),
+      // Fewer than four gain nothing, and lavapipe unrolls their loops into seconds of compilation.
+      rows: queries > 4 ? 8 : 4,
       defines: { SUBGROUPS: false, WORKGROUP: workgroup },
       groupsPerWorkgroup: 1,
     };
   }
   const { defines, groupsPerWorkgroup } = lanesLayout(gpu, 'subgroup');
-  // Vec4 columns per lane; few lanes hold many, and then fewer queries fit the registers.
+  // Vec4 columns per lane. A query keeps two vec4 of registers for each: many columns, few queries.
+  // (A software GPU also compiles eight queries of four columns for seconds, to gain nothing.)
   const chunks = Math.ceil(width / gpu.capabilities.subgroups!.min);
-  const most = chunks > 8 ? 2 : chunks > 4 ? 4 : 8;
+  const most = chunks > 4 ? 2 : chunks > 2 ? 4 : 8;
   return {
     rows: Math.min(most, pow2AtLeast(queries)),
-    defines: { ...defines, CHUNKS: chunks, STEP: chunks > 4 ? 1 : 4 },
+    defines: { ...defines, CHUNKS: chunks, STEP: chunks > 1 ? 1 : 4 },
     groupsPerWorkgroup,
   };
 }

@@ -25,6 +25,7 @@ export function matvec(
     MODE: 0,
     ROWS: rowsPerGroup,
     TOKENS: tokensPerGroup,
+    SUMS: rowsPerGroup * tokensPerGroup,
   });
   for (const part of weight.parts) {
     rec.dispatch(
@@ -68,9 +69,17 @@ export function expertGateUp(
   recordPairs(rec, 1, { ...args, weight: args.gate, upOffset: args.up.offset });
 }
 
+/** y[q] = D x[q] for each pair's expert. */
+export function expertDown(
+  rec: Recorder,
+  args: ExpertPairs & { down: ExpertMatrix; x: Rows; y: Rows; variant?: LanesVariant },
+): void {
+  expertMatvec(rec, { ...args, weight: args.down, divisor: 1 });
+}
+
 /**
  * y[q] = W x[q / divisor] for each pair's expert, from column `first` of y on; see
- * `shaders/matvec.wgsl`, mode 2. The down product has divisor 1.
+ * `shaders/matvec.wgsl`, mode 2.
  */
 export function expertMatvec(
   rec: Recorder,
@@ -110,6 +119,7 @@ function recordPairs(
     MODE: mode,
     ROWS: rows,
     TOKENS: 1,
+    SUMS: rowsPerGroup,
   });
   for (const slab of weight.slabs) {
     rec.dispatch(

@@ -41,7 +41,6 @@ export function qkNormRope(
     rec.dispatch(
       pipeline,
       [
-        tokens,
         qkv.stride,
         ownQ,
         qHeads,
@@ -53,7 +52,8 @@ export function qkNormRope(
         f32(eps),
       ],
       [qkv.slice, rope, gains, q, part.keys, part.values],
-      lanesWorkgroups(tokens * (ownQ + 2 * part.heads), groupsPerWorkgroup),
+      lanesWorkgroups(ownQ + 2 * part.heads, groupsPerWorkgroup),
+      tokens,
     );
   });
 }

@@ -11,6 +11,7 @@ import { AttentionBlock } from './attention-block.ts';
 import { DenseMlp } from './dense-mlp.ts';
 import { loadMatrix, loadVector } from './load-weights.ts';
 import { MoeBlock } from './moe-block.ts';
+import type { RoutingTrace } from './routing-trace.ts';
 import type { Workspace } from './workspace.ts';
 
 interface DecoderLayer {
@@ -65,6 +66,7 @@ export class Decoder {
    * The forward pass of tokens at [position, position + tokens). Reads `ws.ids` and `ws.rope`,
    * extends `kv`, and leaves the residual stream, before the last addition, in `ws.x`.
    *
+   * @param trace keeps the experts that each layer chooses
    * @returns what has still to be added to the residual stream; see `logits`
    */
   forward(
@@ -73,6 +75,7 @@ export class Decoder {
     kv: readonly LayerKv[],
     position: number,
     tokens: number,
+    trace?: RoutingTrace,
   ): Addend | undefined {
     embedding(rec, { table: this.#embedTokens, ids: ws.ids, out: ws.x, tokens });
     let addend: Addend | undefined;
@@ -81,6 +84,7 @@ export class Decoder {
       layer.attention.record(rec, ws, kv[i], position, tokens);
       this.#norms(rec, ws, layer.postAttentionNorm, tokens, { rows: ws.blockOut });
       addend = layer.mlp.record(rec, ws, tokens);
+      trace?.record(rec, ws, i, position, tokens);
     }
     return addend;
   }

@@ -5,7 +5,7 @@ import type { Recorder } from '../gpu/recorder.ts';
 import { linear, matvecRows } from '../kernels/linear.ts';
 import { expertMatmul, groupByExpert } from '../kernels/matmul.ts';
 import type { Matrix } from '../kernels/matrix.ts';
-import { expertGateUp, expertMatvec } from '../kernels/matvec.ts';
+import { expertDown, expertGateUp, expertMatvec } from '../kernels/matvec.ts';
 import type { Addend } from '../kernels/rmsnorm.ts';
 import { router } from '../kernels/router.ts';
 import { swiglu } from '../kernels/swiglu.ts';
@@ -68,7 +68,7 @@ export class MoeBlock {
       expertMatvec(rec, { ...product, weight: up, first: n });
       swiglu(rec, { gateUp: ws.gateUp, out: ws.inner, n, rows: tokens * topK });
     }
-    expertMatvec(rec, { ...pairs, weight: down, x: ws.inner, y: ws.expertOut, divisor: 1 });
+    expertDown(rec, { ...pairs, down, x: ws.inner, y: ws.expertOut });
   }
 
   /** Prefill: pairs sorted by expert, so that each expert's weights meet all of its tokens at once. */

@@ -40,13 +40,18 @@ export interface Dawn {
   readonly driver: Driver;
 }
 
+/** A way to an adapter: the system's drivers, lavapipe among them by name, SwiftShader out of npm. */
+type Attempt = 'system' | 'lavapipe' | 'swiftshader';
+
 /**
  * Dawn's instances, by how they were made. They are kept for good: when the garbage collector takes
  * the object that `create()` returned, the next call on one of its devices ends the process.
  */
-const instances = new Map<string, GPU>();
+const instances = new Map<Attempt, GPU>();
 /** Instances that found no adapter. Not asked again (a driver may be installed meanwhile), but kept. */
 const barrenInstances: GPU[] = [];
+/** What `auto` came to. It stays so: what the loader that came with SwiftShader finds is no news. */
+let automatic: Attempt | undefined;
 
 const dawnFlags = [
   // Dawn hides 16-bit floats on NVIDIA's Vulkan driver unless it is asked for them.
@@ -63,56 +68,55 @@ const dawnFlags = [
  */
 export async function openDawn(options: OpenDawnOptions = {}): Promise<Dawn> {
   const choice = options.adapter ?? choiceFromEnvironment();
-  const create = await importDawn();
-  const request = (key: string, flags: readonly string[]): Promise<GPUAdapter | undefined> => {
-    const gpu = instances.get(key) ?? create([...dawnFlags, ...flags]);
-    // Dawn looks for adapters, and warns, before this call returns its promise.
-    const start = () => gpu.requestAdapter({ powerPreference: 'high-performance' });
-    const found = options.muteWarnings ? withNativeStderrMuted(start) : start();
-    return found.then(
-      (adapter) => {
-        if (adapter) instances.set(key, gpu);
-        else barrenInstances.push(gpu);
-        return adapter ?? undefined;
-      },
-      () => {
-        // "no suitable backends found": what `adapter=NAME` answers when nothing has that name.
-        barrenInstances.push(gpu);
-        return undefined;
-      },
-    );
-  };
-  const opened = (key: string, adapter: GPUAdapter): Dawn => ({
-    gpu: instances.get(key)!,
-    adapter,
-    driver: describe(adapter.info),
-  });
-
-  if (choice === 'auto' || choice === 'native') {
-    const adapter = await request('system', []);
-    if (adapter && (choice === 'auto' || !describe(adapter.info).isSoftware)) {
-      return opened('system', adapter);
-    }
-  }
-  if (choice === 'lavapipe') {
-    const adapter = await request('lavapipe', ['adapter=llvmpipe']);
-    if (adapter) return opened('lavapipe', adapter);
-  }
-  if (choice === 'auto' || choice === 'swiftshader') {
-    const folder = await unpackSwiftShader();
-    if (folder) {
-      const restoreEnvironment = selectDriver(folder);
-      let pending: Promise<GPUAdapter | undefined>;
-      try {
-        pending = request('swiftshader', ['adapter=SwiftShader']); // Loads drivers before it returns.
-      } finally {
-        restoreEnvironment();
-      }
-      const adapter = await pending;
-      if (adapter) return opened('swiftshader', adapter);
-    }
+  for (const attempt of attempts(choice)) {
+    const dawn = await tryTo(attempt, options);
+    if (!dawn || (choice === 'native' && dawn.driver.isSoftware)) continue;
+    if (choice === 'auto') automatic = attempt;
+    return dawn;
   }
   throw new MowgliError('NO_ADAPTER', adviceFor(choice));
+}
+
+function attempts(choice: AdapterChoice): readonly Attempt[] {
+  if (choice === 'native') return ['system'];
+  if (choice !== 'auto') return [choice];
+  return automatic ? [automatic] : ['system', 'swiftshader'];
+}
+
+async function tryTo(attempt: Attempt, options: OpenDawnOptions): Promise<Dawn | undefined> {
+  const create = await importDawn();
+  if (attempt === 'system') return request(create, attempt, [], options);
+  if (attempt === 'lavapipe') return request(create, attempt, ['adapter=llvmpipe'], options);
+  const folder = await unpackSwiftShader();
+  if (!folder) return undefined;
+  const restoreEnvironment = selectDriver(folder);
+  let pending: Promise<Dawn | undefined>;
+  try {
+    pending = request(create, attempt, ['adapter=SwiftShader'], options);
+  } finally {
+    restoreEnvironment(); // Dawn has loaded the driver before it returned its promise.
+  }
+  return pending;
+}
+
+async function request(
+  create: CreateGpu,
+  attempt: Attempt,
+  flags: readonly string[],
+  { muteWarnings }: OpenDawnOptions,
+): Promise<Dawn | undefined> {
+  const gpu = instances.get(attempt) ?? create([...dawnFlags, ...flags]);
+  // Dawn looks for adapters, and warns, before this call returns its promise.
+  const start = () => gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const found = muteWarnings ? withNativeStderrMuted(start) : start();
+  // It rejects with "no suitable backends found" when no adapter has the name that a flag asks for.
+  const adapter = await found.catch(() => undefined);
+  if (!adapter) {
+    barrenInstances.push(gpu);
+    return undefined;
+  }
+  instances.set(attempt, gpu);
+  return { gpu, adapter, driver: describe(adapter.info) };
 }
 
 function choiceFromEnvironment(): AdapterChoice {
@@ -125,7 +129,9 @@ function choiceFromEnvironment(): AdapterChoice {
   );
 }
 
-async function importDawn(): Promise<(flags: string[]) => GPU> {
+type CreateGpu = (flags: string[]) => GPU;
+
+async function importDawn(): Promise<CreateGpu> {
   try {
     return (await import('webgpu')).create;
   } catch (cause) {

@@ -74,6 +74,20 @@ describe('FileSource', () => {
     await source.close();
   });
 
+  it('finishes also a read of several system calls', async () => {
+    const large = join(folder, 'several.bin');
+    await writeFile(large, content);
+    await truncate(large, 100_000_000); // sparse: takes no space
+    const source = await FileSource.open(large);
+    const into = new Uint8Array(source.size).fill(1);
+    const read = source.read(0, source.size, { into });
+    await source.close();
+    const part = await read;
+    expect(Buffer.compare(part.subarray(0, content.length), content)).toBe(0);
+    expect(part.at(-1)).toBe(0);
+    await rm(large);
+  });
+
   it('refuses ranges, buffers and signals before it reads', async () => {
     const source = await FileSource.open(path);
     for (const [offset, length, options, code] of [

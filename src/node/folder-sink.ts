@@ -17,7 +17,7 @@ export class NodeFolderSink implements FolderSink {
     const path = join(this.name, file);
     const fail = (cause: unknown) =>
       new MowgliError(
-        'READ_FAILED',
+        'WRITE_FAILED',
         `${path} cannot be written (${(cause as Error).message}); check the disk's free space and the folder's permissions`,
         { cause },
       );

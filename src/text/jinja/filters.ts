@@ -43,7 +43,7 @@ function onText(f: (text: string) => Value): Filter {
 
 const count: Filter = (value) => length(value);
 
-const escape: Filter = onText((text) =>
+const escapeHtml: Filter = onText((text) =>
   text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
@@ -261,8 +261,8 @@ const FILTERS: Readonly<Record<string, Filter>> = {
     const pairs = Array.from(value, (pair) => new Tuple(pair));
     return sorted(pairs, keyOf(by === 'value' ? 1 : 0, sensitive), truthy(reverse));
   },
-  e: escape,
-  escape,
+  e: escapeHtml,
+  escape: escapeHtml,
   first: (value) => {
     const [item = new Undefined('No first item, sequence was empty.')] = iterate(value);
     return item;

@@ -98,6 +98,7 @@ function lastSpaces(text: string): Match {
 
 /** `str.splitlines()`: Python's line boundaries, the last empty line not counted. */
 export function splitLines(text: string): string[] {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are line boundaries to Python
   const lines = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/);
   if (lines.at(-1) === '') lines.pop();
   return lines;

@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest';
+import { compareLogits } from '../../kernels-test/reference/compare.ts';
+import {
+  type FixtureName,
+  fixtureFolder,
+  fixtureNames,
+  openFixture,
+} from '../../kernels-test/reference/fixtures.ts';
+import type { Gpu, GpuCapabilities } from '../../src/gpu/device.ts';
+import { loadModel, loadModelOn, type Model, openGpuInNode } from '../../src/node.ts';
+import { complete, greedy } from './complete.ts';
+import { endless } from './folders.ts';
+
+/** Largest difference of logits that an implementation in float32 may have. */
+const tolerance = 1e-3;
+
+async function expectAgreement(model: Model, name: FixtureName): Promise<void> {
+  const { expected, config, close } = await openFixture(name);
+  await close();
+  const { tokens } = expected;
+  const logits = await model.logits(tokens, { every: true });
+  const { maxAbs } = compareLogits(expected.logits, logits, config.vocabSize);
+  expect(maxAbs).toBeLessThan(tolerance);
+  const maxTokens = expected.greedy.length;
+  const { end } = await complete(model, { tokens }, { ...greedy, maxTokens });
+  expect(end?.tokens).toEqual(expected.greedy);
+}
+
+describe.each(fixtureNames)('%s', (name) => {
+  test.each([1, 7, 64, 512])('in chunks of %i tokens', async (chunk) => {
+    const folder = await endless(fixtureFolder(name));
+    const context = name === 'yarn' ? 256 : 512; // of which yarn has no more
+    await using model = await loadModel(folder, { context, chunk });
+    expect(model.chunk).toBe(Math.min(chunk, context));
+    await expectAgreement(model, name);
+  });
+
+  test('with everything in several bindings', async () => {
+    const { config, tensors, close, expected } = await openFixture(name);
+    await close();
+    const context = Math.ceil((expected.tokens.length + expected.greedy.length) / 64) * 64;
+    const bytesOf = (tensor: string) => tensors.tensors.get(`model.${tensor}_proj.weight`)!.bytes;
+    // The largest things that cannot be cut: gate and up of one expert, and one head of the cache.
+    const expertBytes = 2 * bytesOf('layers.0.mlp.experts.0.gate');
+    const headBytes = context * config.headDim * 4;
+    const maxBindingBytes = Math.ceil(Math.max(expertBytes, headBytes) / 256) * 256;
+    const together = Math.max(
+      expertBytes * config.numExperts,
+      headBytes * config.numKeyValueHeads,
+      tensors.tensors.get('model.embed_tokens.weight')!.bytes,
+    );
+    expect(together, 'what has to be cut').toBeGreaterThan(maxBindingBytes);
+
+    const buffers: { label: string; bytes: number }[] = [];
+    const open = async () =>
+      watched(await openGpuInNode({ capabilities: { maxBindingBytes } }), buffers);
+    await using model = await loadModelOn(open, await endless(fixtureFolder(name)), { context });
+    for (const { label, bytes } of buffers) {
+      if (!/^(weights|experts|kv cache)$/.test(label)) continue;
+      expect(bytes, label).toBeLessThanOrEqual(maxBindingBytes);
+    }
+    await expectAgreement(model, name);
+  });
+});
+
+/** Notes the size of every buffer that is allocated. */
+function watched(gpu: Gpu, buffers: { label: string; bytes: number }[]): Gpu {
+  const allocate = gpu.allocate.bind(gpu);
+  gpu.allocate = async (label, bytes, usage) => {
+    buffers.push({ label, bytes });
+    return allocate(label, bytes, usage);
+  };
+  return gpu;
+}
+
+describe('what another GPU would run', () => {
+  const capabilities: Record<string, Partial<GpuCapabilities>> = {
+    'without 16-bit floats': { f16: false },
+    'without subgroups': { subgroups: undefined },
+    'a real GPU': { software: false },
+    'a real GPU without subgroups': { software: false, subgroups: undefined },
+  };
+  const names = ['odd-sizes', 'yarn', 'one-kv-head-f16'] as const;
+
+  describe.each(Object.keys(capabilities))('%s', (kind) => {
+    test.each(names)('%s', async (name) => {
+      await using model = await loadModel(await endless(fixtureFolder(name)), {
+        context: 256,
+        chunk: 24,
+        capabilities: capabilities[kind],
+      });
+      await expectAgreement(model, name);
+    });
+  });
+});

@@ -5,7 +5,6 @@ import { Gpu, type GpuCapabilities } from '../src/gpu/device.ts';
 import type { Recorder } from '../src/gpu/recorder.ts';
 import {
   type ExpertMatrix,
-  groupBytes,
   type Matrix,
   type MatrixPart,
   noSlot,
@@ -126,18 +125,17 @@ export class TestBuffers extends BufferSet {
   ): Promise<TestExperts> {
     const { slots = experts + 2, slabs = 2, absent = [] } = options;
     const starts: number[] = [];
-    let groups = 0;
+    let end = 0;
     for (const [rows, columns] of shapes) {
-      starts.push(groups);
-      groups += (rows * padded(columns)) / 8;
+      starts.push(end);
+      end += Math.ceil((rows * rowBytes(type, columns)) / 16) * 16;
     }
-    const unit = groupBytes(type);
-    const slotGroups = (Math.ceil((groups * unit) / 256) * 256) / unit;
+    const slotBytes = Math.ceil(end / 256) * 256;
     const perSlab = Math.ceil(slots / slabs);
     const slabList: Slab[] = [];
     for (let firstSlot = 0; firstSlot < slots; firstSlot += perSlab) {
       const count = Math.min(perSlab, slots - firstSlot);
-      const buffer = await this.poisoned((count * slotGroups * unit) / 4);
+      const buffer = await this.poisoned((count * slotBytes) / 4);
       slabList.push({ slice: buffer.all(), firstSlot, slots: count });
     }
 
@@ -154,16 +152,16 @@ export class TestBuffers extends BufferSet {
         decoded[i].push(cutRows(decode(type, bytes), columns));
         if (absent.includes(e)) continue;
         const slab = slabList[Math.floor(order[e] / perSlab)];
-        const at = (order[e] - slab.firstSlot) * slotGroups + starts[i];
-        this.gpu.write(slab.slice.buffer, at * unit, bytes);
+        const at = (order[e] - slab.firstSlot) * slotBytes + starts[i];
+        this.gpu.write(slab.slice.buffer, at, bytes);
       }
     }
-    const shared = { type, slabs: slabList, slotGroups, slotOf: await this.input(slotOf), table };
+    const shared = { type, slabs: slabList, slotBytes, slotOf: await this.input(slotOf), table };
     const matrices = shapes.map(([rows, columns], i) => ({
       ...shared,
       rows,
       columns,
-      matrixGroups: starts[i],
+      offset: starts[i],
     }));
     return { matrices, decoded, isAbsent: (expert) => absent.includes(expert) };
   }

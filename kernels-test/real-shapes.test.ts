@@ -207,10 +207,9 @@ async function repeatedExperts(
         gpu.write(slab.slice.buffer, at, bytes.subarray(0, run * stride));
       }
     }
-    const matrixGroups = start / 16;
+    const offset = start;
     start += rows * stride;
-    const slotGroups = slotBytes / 16;
-    return { type: 'BF16', rows, columns, slabs, slotGroups, matrixGroups, slotOf, table: 0 };
+    return { type: 'BF16', rows, columns, slabs, slotBytes, offset, slotOf, table: 0 };
   });
   return { matrices, blocks };
 }

@@ -6,7 +6,8 @@
 #include "quant/{FORMAT}"
 
 struct Params {
-  groups: u32, // of eight columns
+  octets: u32, // of columns of out
+  row_octets: u32, // of a row of weights
   stride4: u32, // of out, in vec4
   first_row: u32,
   rows: u32,
@@ -18,10 +19,10 @@ struct Params {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = ids[id.y] - p.first_row; // wraps around for rows of an earlier part
-  if (id.x >= p.groups || row >= p.rows) {
+  if (id.x >= p.octets || row >= p.rows) {
     return;
   }
-  let w = weights8(row * p.groups + id.x);
+  let w = octet_at(0u, row * p.row_octets + id.x);
   let at = id.y * p.stride4 + 2u * id.x;
   out[at] = w.a;
   out[at + 1u] = w.b;

@@ -3,7 +3,7 @@
 //   MODE 1, experts:  y[q, n] = W_e[n] . x[q / divisor], for the pairs q = order[start ..] of expert e
 // In mode 1 the rows are (token, slot) pairs sorted by expert, and `tiles` lists runs of at most TILE_M
 // pairs of one expert: (slot of the expert, start in order, pairs). Tiles of other slabs are left alone.
-//   W [columns, k] any number format; x [.., 8 * groups] f32, zeros past k; y [.., y_stride] f32
+//   W [columns, k] any number format; x [.., 8 * octets] f32, zeros past k; y [.., y_stride] f32
 //
 // Three ways to share loads among the TILE_M x TILE_N products of a tile:
 //   BROADCAST  a subgroup of LANES lanes; a lane owns COLUMNS columns, the lanes load x together and
@@ -20,15 +20,16 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params {
   columns: u32,
-  groups: u32, // of eight k
+  octets: u32, // of k
   rows: u32,
+  x_stride: u32, // in octets
   y_stride: u32,
   first: u32, // of this part's outputs within a row of y
   divisor: u32,
   first_slot: u32,
   slots: u32,
-  slot_groups: u32,
-  matrix_groups: u32,
+  slot_stride: u32, // from one slot to the next, in 16 bytes
+  matrix_start: u32, // from the slot's start to the matrix, in 16 bytes
 }
 @group(0) @binding(0) var<uniform> p: Params;
 #if BROADCAST
@@ -56,17 +57,17 @@ fn tile_at(index: u32) -> Tile {
   let tile = tiles[index];
   let slot = tile.x - p.first_slot; // wraps around for earlier slots
   let rows = select(0u, tile.z, slot < p.slots);
-  return Tile(tile.y, rows, slot * p.slot_groups + p.matrix_groups);
+  return Tile(tile.y, rows, slot * p.slot_stride + p.matrix_start);
 #endif
 }
 
-// Row of x, in groups of eight, of a tile's row; rows past the end repeat the last.
+// Start, in octets, of the row of x that a tile's row takes; rows past the end repeat the last.
 fn x_row(tile: Tile, row: u32) -> u32 {
   let at = tile.start + min(row, tile.rows - 1u);
 #if MODE == 0
-  return at * p.groups;
+  return at * p.x_stride;
 #else
-  return order[at] / p.divisor * p.groups;
+  return order[at] / p.divisor * p.x_stride;
 #endif
 }
 
@@ -93,21 +94,28 @@ fn main(
   if (tile.rows == 0u || n0 - lane >= p.columns) {
     return;
   }
-  // Value v = 8 t + j of a step is x[t, j]; lane v % LANES holds it in register v / LANES.
+  let units = p.octets / OCTETS; // of a row
+  // Value v = 8 t + j of an octet is x[t, j]; lane v % LANES holds it in register v / LANES.
   #for l in 0..TILE_M * 8 / LANES
   let x$l = x_row(tile, ($lu * LANES + lane) / 8u) * 8u + ($lu * LANES + lane) % 8u;
   #endfor
   #for c in 0..COLUMNS
-  let w$c = tile.base + min(n0 + $cu * LANES, p.columns - 1u) * p.groups;
+  let w$c = min(n0 + $cu * LANES, p.columns - 1u) * units;
   #endfor
   #for t in 0..TILE_M
     #for c in 0..COLUMNS
   var sum$t_$c = 0.0;
     #endfor
   #endfor
-  for (var k = 0u; k < p.groups; k++) {
+  for (var u = 0u; u < units; u++) {
     #for c in 0..COLUMNS
-    let q$c = weights8(w$c + k);
+    let raw$c = load_unit(tile.base, w$c + u);
+    #endfor
+    // Not unrolled: the body is long, and every octet's is the same.
+    for (var o = 0u; o < OCTETS; o++) {
+    let k = u * OCTETS + o;
+    #for c in 0..COLUMNS
+    let q$c = unit_octet(raw$c, o);
     #endfor
     #for l in 0..TILE_M * 8 / LANES
     let v$l = x[x$l + 8u * k];
@@ -126,6 +134,7 @@ fn main(
     }
       #endfor
     #endfor
+    }
   }
   #for t in 0..TILE_M
     #for c in 0..COLUMNS
@@ -152,16 +161,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   var sum$r_$c = 0.0;
     #endfor
   #endfor
-  for (var k = 0u; k < p.groups; k += 2u) {
+  for (var k = 0u; k < p.octets; k += 2u) {
     for (var i = local; i < TILE_M * 2u; i += 256u) {
-      let in_range = k + i % 2u < p.groups;
-      let at = 2u * (x_row(tile, i / 2u) + min(k + i % 2u, p.groups - 1u));
+      let in_range = k + i % 2u < p.octets;
+      let at = 2u * (x_row(tile, i / 2u) + min(k + i % 2u, p.octets - 1u));
       shared_x[2u * i] = select(vec4f(), x[at], in_range);
       shared_x[2u * i + 1u] = select(vec4f(), x[at + 1u], in_range);
     }
     for (var i = local; i < TILE_N * 2u; i += 256u) {
       let column = min(n0 + i / 2u, p.columns - 1u);
-      let w = weights8(tile.base + column * p.groups + min(k + i % 2u, p.groups - 1u));
+      let w = octet_at(tile.base, column * p.octets + min(k + i % 2u, p.octets - 1u));
       let at = (i / 2u) + (i % 2u) * 2u * TILE_N;
       shared_w[at] = w.a;
       shared_w[at + TILE_N] = w.b;
@@ -200,7 +209,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) workgro
     return;
   }
   #for c in 0..4
-  let w$c = tile.base + min(n0 + $cu, p.columns - 1u) * p.groups;
+  let w$c = min(n0 + $cu, p.columns - 1u) * p.octets;
   #endfor
   for (var m = 0u; m < tile.rows; m += 4u) {
     #for r in 0..4
@@ -209,14 +218,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) workgro
     var sum$r_$c = 0.0;
       #endfor
     #endfor
-    for (var k = 0u; k < p.groups; k++) {
+    for (var k = 0u; k < p.octets; k++) {
       #for r in 0..4
       let a$r = x[x$r + 2u * k];
       let b$r = x[x$r + 2u * k + 1u];
       #endfor
       #for c in 0..4
       {
-        let w = weights8(w$c + k);
+        let w = octet_at(tile.base, w$c + k);
         #for r in 0..4
         sum$r_$c += dot(w.a, a$r) + dot(w.b, b$r);
         #endfor

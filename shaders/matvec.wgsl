@@ -1,10 +1,10 @@
 // Products of a weight matrix with few vectors, f32 accumulation.
 //   MODE 0, linear:   y[t, n]  = sum over k of W[n, k] x[t, k]
 //   MODE 1, gate-up:  y[q, n]  = silu(G[n] . x[q / top_k]) * (U[n] . x[q / top_k])      (SwiGLU)
-//   MODE 2, down:     y[q, n]  = D[n] . x[q]
+//   MODE 2, product:  y[q, n]  = W[n] . x[q / top_k]; with top_k = 1, the down product
 // In modes 1 and 2, q counts (token, slot) pairs; the matrices are those of expert ids[q], found in
 // its slot of the bound slab. Pairs whose expert is not in this slab are left alone.
-//   W [rows, k] any number format; x [.., 8 * groups] f32, zeros past k; y [.., y_stride] f32
+//   W [rows, k] any number format; x [.., 8 * octets] f32, zeros past k; y [.., y_stride] f32
 // A group of lanes computes ROWS outputs for TOKENS vectors: loads of x serve ROWS rows, loads of W
 // serve TOKENS vectors. Lanes split k.
 #include "quant/{FORMAT}"
@@ -12,17 +12,18 @@
 
 struct Params {
   rows: u32,
-  groups: u32, // of eight columns
+  octets: u32, // of columns
   tokens: u32, // or pairs
+  x_stride4: u32, // in vec4
   y_stride: u32,
-  first: u32, // of this part's outputs within a row of y
+  first: u32, // of these outputs within a row of y
   top_k: u32,
   table: u32, // index of expert 0 of this layer in slots
   first_slot: u32,
   slots: u32,
-  slot_groups: u32, // from one slot to the next, in groups of eight weights
-  matrix_groups: u32, // from the slot's start to the matrix
-  up_groups: u32, // MODE 1: from gate to up
+  slot_stride: u32, // from one slot to the next, in 16 bytes
+  matrix_start: u32, // from the slot's start to the matrix, in 16 bytes
+  up_start: u32, // MODE 1: from the slot's start to the up matrix
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
@@ -46,11 +47,12 @@ fn main(
     return;
   }
   let last = p.rows - 1u;
+  let units = p.octets / OCTETS; // of a row
 #if MODE == 0
   let token = workgroup.y * TOKENS;
   let base = 0u;
   #for t in 0..TOKENS
-  let x$t = min(token + $tu, p.tokens - 1u) * p.groups * 2u;
+  let x$t = min(token + $tu, p.tokens - 1u) * p.x_stride4;
   #endfor
 #else
   let token = workgroup.y;
@@ -58,11 +60,12 @@ fn main(
   if (slot >= p.slots) {
     return;
   }
-  let base = slot * p.slot_groups + p.matrix_groups;
-  let x0 = select(token, token / p.top_k, MODE == 1u) * p.groups * 2u;
+  let base = slot * p.slot_stride + p.matrix_start;
+  let up_base = slot * p.slot_stride + p.up_start;
+  let x0 = token / p.top_k * p.x_stride4;
 #endif
   #for r in 0..ROWS
-  let w$r = base + min(n0 + $ru, last) * p.groups;
+  let w$r = min(n0 + $ru, last) * units;
     #for t in 0..TOKENS
   var sum$r_$t = 0.0;
     #endfor
@@ -70,21 +73,32 @@ fn main(
   var up$r = 0.0;
 #endif
   #endfor
-  for (var k = lane; k < p.groups; k += lanes) {
-    #for t in 0..TOKENS
-    let xa$t = x[x$t + 2u * k];
-    let xb$t = x[x$t + 2u * k + 1u];
-    #endfor
+  for (var u = lane; u < units; u += lanes) {
     #for r in 0..ROWS
-    {
-      let w = weights8(w$r + k);
-      #for t in 0..TOKENS
-      sum$r_$t += dot(w.a, xa$t) + dot(w.b, xb$t);
-      #endfor
+    let raw$r = load_unit(base, w$r + u);
 #if MODE == 1
-      let u = weights8(w$r + p.up_groups + k);
-      up$r += dot(u.a, xa0) + dot(u.b, xb0);
+    let raw_up$r = load_unit(up_base, w$r + u);
 #endif
+    #endfor
+    #for o in 0..OCTETS
+    {
+      let k = 2u * (u * OCTETS + $ou);
+      #for t in 0..TOKENS
+      let xa$t = x[x$t + k];
+      let xb$t = x[x$t + k + 1u];
+      #endfor
+      #for r in 0..ROWS
+      {
+        let w = unit_octet(raw$r, $ou);
+        #for t in 0..TOKENS
+        sum$r_$t += dot(w.a, xa$t) + dot(w.b, xb$t);
+        #endfor
+#if MODE == 1
+        let v = unit_octet(raw_up$r, $ou);
+        up$r += dot(v.a, xa0) + dot(v.b, xb0);
+#endif
+      }
+      #endfor
     }
     #endfor
   }

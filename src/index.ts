@@ -20,4 +20,4 @@ export type {
   StopOptions,
   Usage,
 } from './generate/types.ts';
-export { type LoadOptions, loadModelOn } from './load.ts';
+export { type LoadOptions, loadModelOn, type ModelSource, openModel } from './load.ts';

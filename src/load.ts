@@ -1,6 +1,7 @@
 import { MowgliError } from './errors.ts';
 import type { ByteFolder } from './files/byte-source.ts';
 import { type Checkpoint, openCheckpoint } from './files/checkpoint.ts';
+import { openGgufCheckpoint, openGgufParts } from './files/gguf.ts';
 import { Model } from './generate/model.ts';
 import type { LoadProgress } from './generate/types.ts';
 import type { Gpu } from './gpu/device.ts';
@@ -25,22 +26,38 @@ export interface LoadOptions {
 const defaultContext = 4096;
 const defaultChunk = 512;
 
+/** Where a model is: a Hugging Face folder, or a GGUF file (the first, of several) in a folder. */
+export type ModelSource = ByteFolder | { readonly folder: ByteFolder; readonly gguf: string };
+
 /**
- * Loads a model from a Hugging Face folder onto a GPU, which the model then owns: disposing of the
+ * Opens a model's files: reads and checks configuration, headers and tokenizer, but no weights.
+ *
+ * @throws MowgliError with the code of what is wrong with the files
+ */
+export async function openModel(
+  source: ModelSource,
+  options: { signal?: AbortSignal } = {},
+): Promise<Checkpoint> {
+  if (!('gguf' in source)) return openCheckpoint(source, options);
+  return openGgufCheckpoint(await openGgufParts(source.folder, source.gguf), options);
+}
+
+/**
+ * Loads a model from a Hugging Face folder or a GGUF file onto a GPU, which the model then owns: disposing of the
  * model disposes of the GPU, and a failure to load does too.
  *
  * @throws MowgliError with the code of what is wrong with the files, the options or the device
  */
 export async function loadModelOn(
   openGpu: () => Promise<Gpu>,
-  folder: ByteFolder,
+  source: ModelSource,
   options: LoadOptions = {},
 ): Promise<Model> {
   const { signal, kvType = 'f32' } = options;
   if (kvType !== 'f32' && kvType !== 'f16') {
     throw new MowgliError('OPTION_INVALID', `kvType is ${kvType}; it must be f32 or f16`);
   }
-  const checkpoint = await openCheckpoint(folder, signal ? { signal } : {});
+  const checkpoint = await openModel(source, signal ? { signal } : {});
   let model: Model;
   try {
     model = await loadCheckpoint(openGpu, checkpoint, { ...options, kvType });

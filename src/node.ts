@@ -1,15 +1,14 @@
-import { MowgliError } from './errors.ts';
-import type { ByteFolder } from './files/byte-source.ts';
 import type { Model } from './generate/model.ts';
 import { Gpu, type GpuCapabilities } from './gpu/device.ts';
-import { type LoadOptions, loadModelOn } from './load.ts';
-import { type AdapterChoice, adapterChoices, openDawn } from './node/dawn.ts';
-import { NodeFolder } from './node/folder.ts';
+import { type LoadOptions, loadModelOn, type ModelSource } from './load.ts';
+import { type AdapterChoice, openDawn } from './node/dawn.ts';
+import { findModel } from './node/find-model.ts';
 import { quietWait } from './node/quiet-wait.ts';
 import { nodeShaders } from './node/shaders.ts';
 
 export * from './index.ts';
 export { type AdapterChoice, adapterChoices } from './node/dawn.ts';
+export { findModel } from './node/find-model.ts';
 export { NodeFolder } from './node/folder.ts';
 
 export interface NodeLoadOptions extends LoadOptions {
@@ -22,7 +21,8 @@ export interface NodeLoadOptions extends LoadOptions {
 /**
  * Loads a model onto the GPU.
  *
- * @param source a Hugging Face folder (config.json, safetensors, tokenizer.json), by path or opened
+ * @param source a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file, by path
+ * or opened
  * @throws MowgliError: `FILE_NOT_FOUND`, `FILE_INVALID`, `CONFIG_UNSUPPORTED` ... when something is
  * wrong with the files; `NO_ADAPTER`, `OUT_OF_MEMORY` with the device; `ABORTED`
  *
@@ -33,11 +33,11 @@ export interface NodeLoadOptions extends LoadOptions {
  * }
  */
 export async function loadModel(
-  source: string | ByteFolder,
+  source: string | ModelSource,
   options: NodeLoadOptions = {},
 ): Promise<Model> {
-  const folder = typeof source === 'string' ? await NodeFolder.open(source) : source;
-  return loadModelOn(() => openGpuInNode(options), folder, options);
+  const found = typeof source === 'string' ? await findModel(source) : source;
+  return loadModelOn(() => openGpuInNode(options), found, options);
 }
 
 /**

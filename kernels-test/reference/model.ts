@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../../src/files/model-config.ts';
 import type { TensorStore } from '../../src/files/tensors.ts';
-import { formats } from '../../src/quant/index.ts';
+import { numberFormats } from '../../src/quant/index.ts';
 import {
   add,
   argmax,
@@ -193,7 +193,7 @@ export class ReferenceModel {
       const bytes = await this.#tensors.read(name); // throws when there is no such tensor
       const { type, shape } = this.#tensors.tensors.get(name)!;
       values = new Float32Array(shape.reduce((product, size) => product * size, 1));
-      formats[type].decode(bytes, values);
+      numberFormats[type].decode(bytes, values);
       this.#decoded.set(name, values);
     }
     return values;

@@ -1,5 +1,6 @@
-// BF16: the upper half of a binary32. Eight weights are one vec4u.
-#include "quant/weights8"
+// BF16: the upper half of a binary32. An octet is one vec4u.
+#include "quant/octet"
+#include "quant/single"
 @group(0) @binding(1) var<storage, read> weights: array<vec4u>;
 
 fn bf16_pairs(u: vec2u) -> vec4f {
@@ -8,7 +9,7 @@ fn bf16_pairs(u: vec2u) -> vec4f {
   return vec4f(low.x, high.x, low.y, high.y);
 }
 
-fn weights8(i: u32) -> Weights8 {
-  let u = weights[i];
-  return Weights8(bf16_pairs(u.xy), bf16_pairs(u.zw));
+fn octet_at(base: u32, i: u32) -> Octet {
+  let u = weights[base + i];
+  return Octet(bf16_pairs(u.xy), bf16_pairs(u.zw));
 }

@@ -1,19 +1,20 @@
-// F16: IEEE 754 binary16. Eight weights are one vec4u.
-#include "quant/weights8"
+// F16: IEEE 754 binary16. An octet is one vec4u.
+#include "quant/octet"
+#include "quant/single"
 @group(0) @binding(1) var<storage, read> weights: array<vec4u>;
 
 #if F16
 enable f16;
-fn weights8(i: u32) -> Weights8 {
-  let u = weights[i];
-  return Weights8(vec4f(bitcast<vec4<f16>>(u.xy)), vec4f(bitcast<vec4<f16>>(u.zw)));
+fn f16_pairs(u: vec2u) -> vec4f {
+  return vec4f(bitcast<vec4<f16>>(u));
 }
 #else
-fn weights8(i: u32) -> Weights8 {
-  let u = weights[i];
-  return Weights8(
-    vec4f(unpack2x16float(u.x), unpack2x16float(u.y)),
-    vec4f(unpack2x16float(u.z), unpack2x16float(u.w)),
-  );
+fn f16_pairs(u: vec2u) -> vec4f {
+  return vec4f(unpack2x16float(u.x), unpack2x16float(u.y));
 }
 #endif
+
+fn octet_at(base: u32, i: u32) -> Octet {
+  let u = weights[base + i];
+  return Octet(f16_pairs(u.xy), f16_pairs(u.zw));
+}

@@ -1,7 +1,8 @@
-// F32: IEEE 754 binary32. Eight weights are two vec4u.
-#include "quant/weights8"
+// F32: IEEE 754 binary32. An octet is two vec4u.
+#include "quant/octet"
+#include "quant/single"
 @group(0) @binding(1) var<storage, read> weights: array<vec4u>;
 
-fn weights8(i: u32) -> Weights8 {
-  return Weights8(bitcast<vec4f>(weights[2u * i]), bitcast<vec4f>(weights[2u * i + 1u]));
+fn octet_at(base: u32, i: u32) -> Octet {
+  return Octet(bitcast<vec4f>(weights[base + 2u * i]), bitcast<vec4f>(weights[base + 2u * i + 1u]));
 }

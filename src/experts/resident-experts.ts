@@ -1,16 +1,19 @@
 import { MowgliError } from '../errors.ts';
 import { mapConcurrent } from '../files/concurrent.ts';
 import { Gpu } from '../gpu/device.ts';
-import { type ExpertMatrix, groupBytes, padded, rowBytes, type Slab } from '../kernels/matrix.ts';
-import type { TensorType } from '../quant/index.ts';
+import { type ExpertMatrix, rowBytes, type Slab } from '../kernels/matrix.ts';
+import type { NumberType } from '../quant/index.ts';
 import { commonType, loadRows, type WeightLoader } from './tensor-upload.ts';
 
 /** Slots begin at a multiple of this, which WebGPU asks of bound ranges. */
 const slotAlignment = 256;
 
+/** Matrices within a slot begin at a multiple of this, in which kernels count. */
+const matrixAlignment = 16;
+
 /** The experts of one MoE layer, all on the GPU: expert e is in slot e. */
 export interface LayerExperts {
-  /** [inner, hidden] of each expert; in the same slots as `up`. */
+  /** [inner, hidden] of each expert; in the same slots as `up` where their types are the same. */
   readonly gate: ExpertMatrix;
   readonly up: ExpertMatrix;
   /** [hidden, inner] of each expert. */
@@ -18,8 +21,8 @@ export interface LayerExperts {
 }
 
 /**
- * Uploads every expert of one layer. Gate and up share a slot, since one kernel reads both; down
- * has slots of its own, so that the experts of the largest models fit a binding of 128 MiB each.
+ * Uploads every expert of one layer. Gate and up of one type share a slot, since one kernel reads
+ * both; down has slots of its own, so that the experts of the largest models fit a binding of 128 MiB each.
  *
  * @param prefix the layer's MLP, such as `model.layers.3.mlp`
  * @throws MowgliError `OUT_OF_MEMORY`, `TENSOR_MISSING`, `ABORTED`, and what reading throws
@@ -33,48 +36,48 @@ export async function loadResidentExperts(
   const ids = Array.from({ length: experts }, (_, e) => e);
   const tensor = (e: number, projection: string) =>
     `${prefix}.experts.${e}.${projection}_proj.weight`;
-  const gateUpType = commonType(
-    loader,
-    ids.flatMap((e) => [tensor(e, 'gate'), tensor(e, 'up')]),
-  );
-  const downType = commonType(
-    loader,
-    ids.map((e) => tensor(e, 'down')),
-  );
+  const typeOf = (projection: string) =>
+    commonType(
+      loader,
+      ids.map((e) => tensor(e, projection)),
+    );
   const slotOf = (await loader.buffers.upload('expert table', Uint32Array.from(ids))).all();
-  const gateUp = await allocateSlots(loader, gateUpType, 2 * inner, hidden, experts);
-  const downSlots = await allocateSlots(loader, downType, hidden, inner, experts);
-  const table = { slotOf, table: 0 };
-  const gate = {
-    ...gateUp,
-    ...table,
-    type: gateUpType,
-    rows: inner,
-    columns: hidden,
-    matrixGroups: 0,
+  const allocate = async (type: NumberType, rows: number, columns: number, bytes: number) => {
+    const slots = await allocateSlots(loader, type, bytes, experts);
+    return { ...slots, slotOf, table: 0, type, rows, columns, offset: 0 };
   };
-  const upGroups = (inner * padded(hidden)) / 8;
-  const layer: LayerExperts = {
-    gate,
-    up: { ...gate, matrixGroups: upGroups },
-    down: { ...downSlots, ...table, type: downType, rows: hidden, columns: inner, matrixGroups: 0 },
-  };
+  const bytesOf = (type: NumberType, rows: number, columns: number) =>
+    Math.ceil((rows * rowBytes(type, columns)) / matrixAlignment) * matrixAlignment;
+
+  const gateType = typeOf('gate');
+  const upType = typeOf('up');
+  const downType = typeOf('down');
+  const gateBytes = bytesOf(gateType, inner, hidden);
+  const shared = gateType === upType;
+  const gate = await allocate(gateType, inner, hidden, shared ? 2 * gateBytes : gateBytes);
+  const up = shared
+    ? { ...gate, offset: gateBytes }
+    : await allocate(upType, inner, hidden, bytesOf(upType, inner, hidden));
+  const down = await allocate(downType, hidden, inner, bytesOf(downType, hidden, inner));
   await mapConcurrent(ids, 4, async (e) => {
-    await uploadExpert(loader, layer.gate, e, tensor(e, 'gate'));
-    await uploadExpert(loader, layer.up, e, tensor(e, 'up'));
-    await uploadExpert(loader, layer.down, e, tensor(e, 'down'));
+    await uploadExpert(loader, gate, e, tensor(e, 'gate'));
+    await uploadExpert(loader, up, e, tensor(e, 'up'));
+    await uploadExpert(loader, down, e, tensor(e, 'down'));
   });
-  return layer;
+  return { gate, up, down };
+}
+
+/** Whether one kernel can read both matrices of an expert: they lie in one slot. */
+export function sameSlots(a: ExpertMatrix, b: ExpertMatrix): boolean {
+  return a.slabs === b.slabs;
 }
 
 async function allocateSlots(
   loader: WeightLoader,
-  type: TensorType,
-  rows: number,
-  columns: number,
+  type: NumberType,
+  bytes: number,
   slots: number,
-): Promise<{ slabs: Slab[]; slotGroups: number }> {
-  const bytes = rows * rowBytes(type, columns);
+): Promise<{ slabs: Slab[]; slotBytes: number }> {
   const slotBytes = Math.ceil(bytes / slotAlignment) * slotAlignment;
   const { maxBindingBytes } = loader.buffers.gpu.capabilities;
   if (slotBytes > maxBindingBytes) {
@@ -95,7 +98,7 @@ async function allocateSlots(
       slots: count,
     });
   }
-  return { slabs, slotGroups: slotBytes / groupBytes(type) };
+  return { slabs, slotBytes };
 }
 
 /** Copies one matrix of one expert into its slot. */
@@ -106,8 +109,7 @@ async function uploadExpert(
   tensor: string,
 ): Promise<void> {
   const slab = matrix.slabs[Math.floor(slot / matrix.slabs[0].slots)];
-  const groups = (slot - slab.firstSlot) * matrix.slotGroups + matrix.matrixGroups;
-  const offset = groups * groupBytes(matrix.type);
+  const offset = (slot - slab.firstSlot) * matrix.slotBytes + matrix.offset;
   const stride = rowBytes(matrix.type, matrix.columns);
   await loadRows(loader, tensor, matrix.type, (row, count) => ({
     buffer: slab.slice.buffer,

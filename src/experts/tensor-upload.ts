@@ -3,8 +3,14 @@ import { mapConcurrent } from '../files/concurrent.ts';
 import type { TensorInfo, TensorStore } from '../files/tensors.ts';
 import type { GpuBuffer } from '../gpu/buffer.ts';
 import type { BufferSet } from '../gpu/buffer-set.ts';
-import { padded, rowBytes } from '../kernels/matrix.ts';
-import { formatBytes, formats, type TensorType } from '../quant/index.ts';
+import { paddedFor, rowBytes } from '../kernels/matrix.ts';
+import {
+  type FloatType,
+  formatBytes,
+  formats,
+  type NumberType,
+  numberFormats,
+} from '../quant/index.ts';
 
 /** Bytes read at a time: large enough for a disk, small enough to stay in the CPU's cache. */
 const pieceBytes = 4 << 20;
@@ -29,10 +35,10 @@ export function tensorInfo(loader: WeightLoader, name: string): TensorInfo {
 }
 
 /**
- * The type to keep tensors in that share one matrix: their own where it is the same, else F32,
- * which represents all of them exactly.
+ * The type to keep tensors in that must have one: their own where it is the same, else F32, which
+ * represents all of them exactly.
  */
-export function commonType(loader: WeightLoader, names: readonly string[]): TensorType {
+export function commonType(loader: WeightLoader, names: readonly string[]): NumberType {
   const types = new Set(names.map((name) => tensorInfo(loader, name).type));
   return types.size === 1 ? [...types][0] : 'F32';
 }
@@ -44,13 +50,14 @@ export function commonType(loader: WeightLoader, names: readonly string[]): Tens
 export async function loadRows(
   loader: WeightLoader,
   name: string,
-  type: TensorType,
+  type: NumberType,
   place: (row: number, count: number) => { buffer: GpuBuffer; offset: number; rows: number },
 ): Promise<void> {
   const tensor = tensorInfo(loader, name);
   const [rows, columns] = tensor.shape;
   const fileRow = formatBytes(tensor.type, columns);
-  const rowsPerPiece = Math.max(1, Math.floor(pieceBytes / fileRow));
+  // Four rows of whole blocks are whole words, which is how a GPU buffer is written.
+  const rowsPerPiece = Math.max(4, Math.floor(pieceBytes / fileRow / 4) * 4);
   const pieces: { row: number; buffer: GpuBuffer; offset: number; rows: number }[] = [];
   for (let row = 0; row < rows; ) {
     const target = place(row, Math.min(rowsPerPiece, rows - row));
@@ -66,7 +73,7 @@ export async function loadRows(
       signal: loader.signal,
     });
     const data = asInFile ? bytes : repack(bytes, tensor.type, type, piece.rows, columns);
-    loader.buffers.gpu.write(piece.buffer, piece.offset, data);
+    loader.buffers.gpu.write(piece.buffer, piece.offset, wholeWords(data));
     loader.onBytes(bytes.length);
   });
 }
@@ -74,17 +81,26 @@ export async function loadRows(
 /** Converts rows to another type and pads them. Only odd shapes and mixed types come this way. */
 function repack(
   bytes: Uint8Array,
-  from: TensorType,
-  to: TensorType,
+  from: NumberType,
+  to: NumberType,
   rows: number,
   columns: number,
 ): Uint8Array {
   const values = new Float32Array(rows * columns);
-  formats[from].decode(bytes, values);
-  const stride = padded(columns);
+  numberFormats[from].decode(bytes, values);
+  const stride = paddedFor(to, columns);
   const wide = new Float32Array(rows * stride);
   for (let row = 0; row < rows; row++) {
     wide.set(values.subarray(row * columns, (row + 1) * columns), row * stride);
   }
-  return formats[to].encode(wide);
+  // Blocks are never padded or converted into: their rows are whole, and mixtures become F32.
+  return formats[to as FloatType].encode(wide);
+}
+
+/** The same bytes, followed by zeros up to a whole word. */
+function wholeWords(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % 4 === 0) return bytes;
+  const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  padded.set(bytes);
+  return padded;
 }

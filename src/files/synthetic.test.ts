@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MowgliError } from '../errors.ts';
-import { formats, type TensorType } from '../quant/index.ts';
+import { formats, numberFormats, type TensorType } from '../quant/index.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import { presets } from './presets.ts';
 import { SyntheticStore } from './synthetic.ts';
@@ -59,9 +59,9 @@ function quantile(p: number): number {
 
 async function values(store: SyntheticStore, name: string): Promise<Float32Array> {
   const tensor = store.tensors.get(name)!;
-  const { blockBytes } = formats[tensor.type];
+  const { blockBytes } = numberFormats[tensor.type];
   const out = new Float32Array(tensor.bytes / blockBytes);
-  formats[tensor.type].decode(await store.read(name), out);
+  numberFormats[tensor.type].decode(await store.read(name), out);
   return out;
 }
 

@@ -1,11 +1,11 @@
 import { MowgliError } from '../errors.ts';
-import type { TensorType } from '../quant/index.ts';
+import type { NumberType } from '../quant/index.ts';
 import { isCount, type ReadOptions } from './byte-source.ts';
 
 /** What a container says about one tensor. `shape` is row-major: the last axis is contiguous. */
 export interface TensorInfo {
   readonly name: string;
-  readonly type: TensorType;
+  readonly type: NumberType;
   readonly shape: readonly number[];
   readonly bytes: number;
 }

@@ -1,5 +1,5 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
-import { formats } from '../quant/index.ts';
+import { numberFormats } from '../quant/index.ts';
 import { indexFile, singleFile } from './safetensors.ts';
 import { maxHeaderBytes } from './safetensors-header.ts';
 import type { TensorInfo, TensorStore } from './tensors.ts';
@@ -131,7 +131,7 @@ async function writeShard(
 ): Promise<void> {
   try {
     // Larger elements first keeps every tensor aligned to its elements, as in the reference writer.
-    const size = ({ type }: TensorInfo) => formats[type].blockBytes;
+    const size = ({ type }: TensorInfo) => numberFormats[type].blockBytes;
     const ordered = shard.toSorted((a, b) => size(b) - size(a));
     await file.write(encodeHeader(ordered));
     for (const { name, bytes } of ordered) {

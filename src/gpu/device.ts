@@ -45,6 +45,7 @@ export class Gpu {
   readonly #lost: Promise<never>;
   #failure: MowgliError | undefined;
   #staging: GpuBuffer | undefined;
+  readonly #constants = new Map<string, GpuBuffer>();
   #readQueue: Promise<unknown> = Promise.resolve();
 
   private constructor(adapter: GPUAdapter, device: GPUDevice, options: GpuOptions) {
@@ -145,6 +146,20 @@ export class Gpu {
     return buffer;
   }
 
+  /** A small table that never changes, uploaded at first use and kept with the device. */
+  constant(label: string, make: () => Uint32Array<ArrayBuffer>): BufferSlice {
+    let buffer = this.#constants.get(label);
+    if (!buffer) {
+      const data = make();
+      const size = Gpu.roundBytes(data.byteLength);
+      const raw = this.device.createBuffer({ label, size, usage: storageUsage });
+      buffer = new GpuBuffer(raw, label, this.ledger, () => {});
+      this.write(buffer, 0, data);
+      this.#constants.set(label, buffer);
+    }
+    return buffer.all();
+  }
+
   /** Queues a write; the data is copied before this returns. Offset and length in bytes, multiples of 4. */
   write(buffer: GpuBuffer, offset: number, data: ArrayBufferView<ArrayBufferLike>): void {
     this.device.queue.writeBuffer(
@@ -232,6 +247,8 @@ export class Gpu {
     this.#staging?.destroy();
     this.#staging = undefined;
     this.uniforms.destroy();
+    for (const buffer of this.#constants.values()) buffer.destroy();
+    this.#constants.clear();
     this.pipelines.dispose();
     this.device.destroy();
   }

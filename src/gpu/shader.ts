@@ -12,6 +12,7 @@ export type ShaderDefines = Readonly<Record<string, number | boolean | string>>;
  * compilation nor unrolled loops, so lines that begin with `#` are ours:
  *
  *     #include "quant/{FORMAT}"        the file's text, once
+ *     #define UNIT 4                   for the rest of the module, as if it were among the defines
  *     #if SUBGROUPS && TOKENS > 1      with #elif EXPR, #else, #endif
  *     #for t in 0..TOKENS              the body once for each t, with $t and $(t * 2 + 1) replaced (one-letter names)
  *     #endfor
@@ -47,7 +48,7 @@ function sourceLines(library: ShaderLibrary, name: string): string[] {
 }
 
 type Value = number | string;
-type Scope = ReadonlyMap<string, Value>;
+type Scope = Map<string, Value>;
 
 function expand(
   library: ShaderLibrary,
@@ -71,6 +72,12 @@ function expand(
         included.add(file);
         out.push(...expand(library, sourceLines(library, file), scope, included));
       }
+    } else if (word === 'define') {
+      const [, name, expression] = /^(\w+)\s+(.+)$/.exec(rest) ?? [];
+      if (!name) throw new Error(`malformed shader line: ${lines[i]}`);
+      const value = evaluate(expression, scope);
+      scope.set(name, value);
+      out.push(`const ${name}: u32 = ${value}u;`);
     } else if (word === 'if') {
       const { branches, end } = conditional(lines, i);
       const taken = branches.find((branch) => evaluate(branch.condition, scope) !== 0);

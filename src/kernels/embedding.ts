@@ -1,6 +1,6 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { formatDefines, type Matrix, padded, type Rows } from './matrix.ts';
+import { decoder, type Matrix, padded, paddedFor, type Rows } from './matrix.ts';
 
 const workgroup = 64;
 
@@ -10,17 +10,15 @@ export function embedding(
   args: { table: Matrix; ids: BufferSlice; out: Rows; tokens: number },
 ): void {
   const { table, ids, out, tokens } = args;
-  const pipeline = rec.gpu.pipelines.get('embedding', {
-    ...formatDefines(table.type, rec.gpu.capabilities.f16),
-    WORKGROUP: workgroup,
-  });
-  const groups = padded(table.columns) / 8;
+  const { defines, storage } = decoder(rec.gpu, table.type, 3);
+  const pipeline = rec.gpu.pipelines.get('embedding', { ...defines, WORKGROUP: workgroup });
+  const octets = padded(table.columns) / 8;
   for (const part of table.parts) {
     rec.dispatch(
       pipeline,
-      [groups, out.stride / 4, part.firstRow, part.rows],
-      [part.slice, ids, out.slice],
-      Math.ceil(groups / workgroup),
+      [octets, paddedFor(table.type, table.columns) / 8, out.stride / 4, part.firstRow, part.rows],
+      [part.slice, ids, out.slice, ...storage],
+      Math.ceil(octets / workgroup),
       tokens,
     );
   }

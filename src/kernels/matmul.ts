@@ -2,7 +2,7 @@ import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import type { ShaderDefines } from '../gpu/shader.ts';
-import { type ExpertMatrix, formatDefines, type Matrix, padded, type Rows } from './matrix.ts';
+import { decoder, type ExpertMatrix, type Matrix, paddedFor, type Rows } from './matrix.ts';
 
 /** How the products of a tile share their loads; see `shaders/matmul.wgsl`. */
 export type MatmulVariant = 'broadcast' | 'shared' | 'tile';
@@ -80,16 +80,20 @@ export function matmul(
 ): void {
   const { weight, x, y, rows } = args;
   const tile = tileShape(rec.gpu, args.variant ?? matmulVariant(rec.gpu), rows);
-  const pipeline = rec.gpu.pipelines.get('matmul', {
-    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
-    ...tile.defines,
-    MODE: 0,
-  });
+  const { defines, storage } = decoder(rec.gpu, weight.type, 3);
+  const pipeline = rec.gpu.pipelines.get('matmul', { ...defines, ...tile.defines, MODE: 0 });
   for (const part of weight.parts) {
     rec.dispatch(
       pipeline,
-      [part.rows, padded(weight.columns) / 8, rows, y.stride, part.firstRow],
-      [part.slice, x.slice, y.slice],
+      [
+        part.rows,
+        paddedFor(weight.type, weight.columns) / 8,
+        rows,
+        x.stride / 8,
+        y.stride,
+        part.firstRow,
+      ],
+      [part.slice, x.slice, y.slice, ...storage],
       Math.ceil(part.rows / tile.columnsPerWorkgroup),
       Math.ceil(rows / tile.rows),
     );
@@ -175,28 +179,26 @@ export function expertMatmul(
   const { weight, x, y, first = 0, divisor, pairs, experts, groups, product } = args;
   const variant = args.variant ?? matmulVariant(rec.gpu);
   const tile = expertTile(rec.gpu, variant, pairs, experts);
-  const pipeline = rec.gpu.pipelines.get('matmul', {
-    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
-    ...tile.defines,
-    MODE: 1,
-  });
+  const { defines, storage } = decoder(rec.gpu, weight.type, 5);
+  const pipeline = rec.gpu.pipelines.get('matmul', { ...defines, ...tile.defines, MODE: 1 });
   const counts = groups.counts.buffer.slice(groups.counts.offset + 12 * product, 12);
   for (const slab of weight.slabs) {
     rec.dispatchIndirect(
       pipeline,
       [
         weight.rows,
-        padded(weight.columns) / 8,
+        paddedFor(weight.type, weight.columns) / 8,
         pairs,
+        x.stride / 8,
         y.stride,
         first,
         divisor,
         slab.firstSlot,
         slab.slots,
-        weight.slotGroups,
-        weight.matrixGroups,
+        weight.slotBytes / 16,
+        weight.offset / 16,
       ],
-      [slab.slice, x.slice, y.slice, groups.order, groups.tiles],
+      [slab.slice, x.slice, y.slice, groups.order, groups.tiles, ...storage],
       counts,
     );
   }

@@ -1,7 +1,7 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { type LanesVariant, lanesLayout, lanesWorkgroups, manyRowsVariant } from './lanes.ts';
-import { type ExpertMatrix, formatDefines, type Matrix, padded, type Rows } from './matrix.ts';
+import { decoder, type ExpertMatrix, type Matrix, paddedFor, type Rows } from './matrix.ts';
 
 /** Output rows per group of lanes: loads of x are shared by so many rows of weights. */
 const rowsPerGroup = 4;
@@ -18,8 +18,9 @@ export function matvec(
   const variant = args.variant ?? manyRowsVariant(rec.gpu);
   const { defines, groupsPerWorkgroup } = lanesLayout(rec.gpu, variant);
   const tokensPerGroup = tokens === 1 ? 1 : tokens === 2 ? 2 : 4;
+  const { defines: format, storage } = decoder(rec.gpu, weight.type, 3);
   const pipeline = rec.gpu.pipelines.get('matvec', {
-    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
+    ...format,
     ...defines,
     MODE: 0,
     ROWS: rowsPerGroup,
@@ -29,8 +30,15 @@ export function matvec(
   for (const part of weight.parts) {
     rec.dispatch(
       pipeline,
-      [part.rows, padded(weight.columns) / 8, tokens, y.stride, part.firstRow],
-      [part.slice, x.slice, y.slice],
+      [
+        part.rows,
+        paddedFor(weight.type, weight.columns) / 8,
+        tokens,
+        x.stride / 4,
+        y.stride,
+        part.firstRow,
+      ],
+      [part.slice, x.slice, y.slice, ...storage],
       lanesWorkgroups(Math.ceil(part.rows / rowsPerGroup), groupsPerWorkgroup),
       Math.ceil(tokens / tokensPerGroup),
     );
@@ -58,26 +66,44 @@ export function expertGateUp(
     variant?: LanesVariant;
   },
 ): void {
-  const upGroups = args.up.matrixGroups - args.gate.matrixGroups;
-  expertMatvec(rec, 1, { ...args, weight: args.gate, upGroups });
+  recordPairs(rec, 1, { ...args, weight: args.gate, upOffset: args.up.offset });
 }
 
-/** y[q] = D x[q] for each pair's expert; see `shaders/matvec.wgsl`, mode 2. */
+/** y[q] = D x[q] for each pair's expert. */
 export function expertDown(
   rec: Recorder,
   args: ExpertPairs & { down: ExpertMatrix; x: Rows; y: Rows; variant?: LanesVariant },
 ): void {
-  expertMatvec(rec, 2, { ...args, weight: args.down, upGroups: 0 });
+  expertMatvec(rec, { ...args, weight: args.down, divisor: 1 });
 }
 
-function expertMatvec(
+/**
+ * y[q] = W x[q / divisor] for each pair's expert, from column `first` of y on; see
+ * `shaders/matvec.wgsl`, mode 2.
+ */
+export function expertMatvec(
+  rec: Recorder,
+  args: ExpertPairs & {
+    weight: ExpertMatrix;
+    x: Rows;
+    y: Rows;
+    first?: number;
+    divisor: number;
+    variant?: LanesVariant;
+  },
+): void {
+  recordPairs(rec, 2, { ...args, topK: args.divisor, upOffset: 0 });
+}
+
+function recordPairs(
   rec: Recorder,
   mode: 1 | 2,
   args: ExpertPairs & {
     weight: ExpertMatrix;
-    upGroups: number;
+    upOffset: number;
     x: Rows;
     y: Rows;
+    first?: number;
     variant?: LanesVariant;
   },
 ): void {
@@ -86,8 +112,9 @@ function expertMatvec(
   const { defines, groupsPerWorkgroup } = lanesLayout(rec.gpu, variant);
   // Gate and up are two products each: half the rows for the same number of sums.
   const rows = mode === 1 ? rowsPerGroup / 2 : rowsPerGroup;
+  const { defines: format, storage } = decoder(rec.gpu, weight.type, 5);
   const pipeline = rec.gpu.pipelines.get('matvec', {
-    ...formatDefines(weight.type, rec.gpu.capabilities.f16),
+    ...format,
     ...defines,
     MODE: mode,
     ROWS: rows,
@@ -99,19 +126,20 @@ function expertMatvec(
       pipeline,
       [
         weight.rows,
-        padded(weight.columns) / 8,
+        paddedFor(weight.type, weight.columns) / 8,
         pairs,
+        x.stride / 4,
         y.stride,
-        0,
+        args.first ?? 0,
         topK,
         weight.table,
         slab.firstSlot,
         slab.slots,
-        weight.slotGroups,
-        weight.matrixGroups,
-        args.upGroups,
+        weight.slotBytes / 16,
+        weight.offset / 16,
+        args.upOffset / 16,
       ],
-      [slab.slice, x.slice, y.slice, ids, weight.slotOf],
+      [slab.slice, x.slice, y.slice, ids, weight.slotOf, ...storage],
       lanesWorkgroups(Math.ceil(weight.rows / rows), groupsPerWorkgroup),
       pairs,
     );

@@ -7,18 +7,23 @@ import type { LayerKv } from '../kernels/kv-cache.ts';
 import { linear } from '../kernels/linear.ts';
 import type { Matrix } from '../kernels/matrix.ts';
 import { qkNormRope } from '../kernels/qk-norm-rope.ts';
-import { loadMatrix, loadVectors } from './load-weights.ts';
+import { loadMatrix, loadStacked, loadVectors } from './load-weights.ts';
 import type { Workspace } from './workspace.ts';
 
 /** Grouped-query attention with per-head q/k norm: `blockOut = o_proj(attention(qkv(normed)))`. */
 export class AttentionBlock {
   readonly #config: ModelConfig;
   /** q_proj, k_proj and v_proj stacked: one product instead of three. */
-  readonly #qkvProj: Matrix;
+  readonly #qkvProj: readonly Matrix[];
   readonly #oProj: Matrix;
   readonly #qkNorm: BufferSlice;
 
-  private constructor(config: ModelConfig, qkvProj: Matrix, oProj: Matrix, qkNorm: BufferSlice) {
+  private constructor(
+    config: ModelConfig,
+    qkvProj: readonly Matrix[],
+    oProj: Matrix,
+    qkNorm: BufferSlice,
+  ) {
     this.#config = config;
     this.#qkvProj = qkvProj;
     this.#oProj = oProj;
@@ -34,8 +39,8 @@ export class AttentionBlock {
     const weight = (name: string) => `${prefix}.${name}.weight`;
     return new AttentionBlock(
       config,
-      await loadMatrix(loader, [weight('q_proj'), weight('k_proj'), weight('v_proj')]),
-      await loadMatrix(loader, [weight('o_proj')]),
+      await loadStacked(loader, [weight('q_proj'), weight('k_proj'), weight('v_proj')]),
+      await loadMatrix(loader, weight('o_proj')),
       await loadVectors(loader, [weight('q_norm'), weight('k_norm')], config.headDim),
     );
   }
@@ -43,7 +48,9 @@ export class AttentionBlock {
   /** Tokens at [position, position + tokens); their keys and values go into the cache. */
   record(rec: Recorder, ws: Workspace, kv: LayerKv, position: number, tokens: number): void {
     const { numAttentionHeads: qHeads, numKeyValueHeads: kvHeads, rmsNormEps: eps } = this.#config;
-    linear(rec, { weight: this.#qkvProj, x: ws.normed, y: ws.qkv, rows: tokens });
+    for (const weight of this.#qkvProj) {
+      linear(rec, { weight, x: ws.normed, y: ws.qkv, rows: tokens });
+    }
     qkNormRope(rec, {
       qkv: ws.qkv,
       rope: ws.rope,

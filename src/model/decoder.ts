@@ -44,7 +44,7 @@ export class Decoder {
   }
 
   static async load(loader: WeightLoader, config: ModelConfig): Promise<Decoder> {
-    const embedTokens = await loadMatrix(loader, ['model.embed_tokens.weight']);
+    const embedTokens = await loadMatrix(loader, 'model.embed_tokens.weight');
     const layers: DecoderLayer[] = [];
     for (const [i, sparse] of config.sparseLayers.entries()) {
       const prefix = `model.layers.${i}`;
@@ -58,7 +58,7 @@ export class Decoder {
     const norm = await loadVector(loader, 'model.norm.weight');
     const lmHead = config.tieWordEmbeddings
       ? embedTokens
-      : await loadMatrix(loader, ['lm_head.weight']);
+      : await loadMatrix(loader, 'lm_head.weight');
     return new Decoder(config, embedTokens, layers, norm, lmHead);
   }
 

@@ -5,16 +5,16 @@ import { linear } from '../kernels/linear.ts';
 import type { Matrix } from '../kernels/matrix.ts';
 import type { Addend } from '../kernels/rmsnorm.ts';
 import { swiglu } from '../kernels/swiglu.ts';
-import { loadMatrix } from './load-weights.ts';
+import { loadMatrix, loadStacked } from './load-weights.ts';
 import type { Workspace } from './workspace.ts';
 
 /** The feed-forward network of a layer without experts: down(silu(gate(x)) * up(x)). */
 export class DenseMlp {
   readonly #inner: number;
-  readonly #gateUp: Matrix;
+  readonly #gateUp: readonly Matrix[];
   readonly #down: Matrix;
 
-  private constructor(inner: number, gateUp: Matrix, down: Matrix) {
+  private constructor(inner: number, gateUp: readonly Matrix[], down: Matrix) {
     this.#inner = inner;
     this.#gateUp = gateUp;
     this.#down = down;
@@ -25,14 +25,15 @@ export class DenseMlp {
     const weight = (name: string) => `${prefix}.${name}_proj.weight`;
     return new DenseMlp(
       config.intermediateSize,
-      await loadMatrix(loader, [weight('gate'), weight('up')]),
-      await loadMatrix(loader, [weight('down')]),
+      await loadStacked(loader, [weight('gate'), weight('up')]),
+      await loadMatrix(loader, weight('down')),
     );
   }
 
   record(rec: Recorder, ws: Workspace, tokens: number): Addend {
     const { denseGateUp: gateUp, denseInner: inner } = ws;
-    linear(rec, { weight: this.#gateUp, x: ws.normed, y: gateUp, rows: tokens });
+    for (const weight of this.#gateUp)
+      linear(rec, { weight, x: ws.normed, y: gateUp, rows: tokens });
     swiglu(rec, { gateUp, out: inner, n: this.#inner, rows: tokens });
     linear(rec, { weight: this.#down, x: inner, y: ws.blockOut, rows: tokens });
     return { rows: ws.blockOut };

@@ -1,7 +1,7 @@
-import { commonType, loadRows, tensorInfo, type WeightLoader } from '../experts/tensor-upload.ts';
+import { loadRows, tensorInfo, type WeightLoader } from '../experts/tensor-upload.ts';
 import type { BufferSlice } from '../gpu/buffer.ts';
 import { type Matrix, type MatrixPart, padded, rowBytes } from '../kernels/matrix.ts';
-import { formats } from '../quant/index.ts';
+import { type NumberType, numberFormats } from '../quant/index.ts';
 
 /** A one-dimensional tensor as f32, padded with zeros to a multiple of eight. */
 export async function loadVector(loader: WeightLoader, name: string): Promise<BufferSlice> {
@@ -18,39 +18,72 @@ export async function loadVectors(
   for (const [i, name] of names.entries()) {
     const { type, shape } = tensorInfo(loader, name);
     const bytes = await loader.tensors.read(name, { signal: loader.signal });
-    formats[type].decode(bytes, values.subarray(i * stride, i * stride + shape[0]));
+    numberFormats[type].decode(bytes, values.subarray(i * stride, i * stride + shape[0]));
     loader.onBytes(bytes.length);
   }
   return (await loader.buffers.upload('weights', values)).all();
 }
 
 /**
- * The matrices of several tensors [rows, columns] stacked into one, so that one product serves
- * them all. It is cut into parts of whole rows that fit a binding.
+ * Tensors [rows, columns] stacked into one matrix, so that one product serves them all; where their
+ * types differ, into a matrix for each run of one type, each with its place among the outputs.
  */
-export async function loadMatrix(loader: WeightLoader, names: readonly string[]): Promise<Matrix> {
-  const type = commonType(loader, names);
+export async function loadStacked(
+  loader: WeightLoader,
+  names: readonly string[],
+): Promise<Matrix[]> {
+  const runs: { names: string[]; type: NumberType; firstRow: number }[] = [];
+  let row = 0;
+  for (const name of names) {
+    const { type, shape } = tensorInfo(loader, name);
+    const run = runs.at(-1);
+    // A tensor that ends within a word cannot be followed by another.
+    if (run?.type === type && ((row - run.firstRow) * rowBytes(type, shape[1])) % 4 === 0) {
+      run.names.push(name);
+    } else {
+      runs.push({ names: [name], type, firstRow: row });
+    }
+    row += shape[0];
+  }
+  const matrices: Matrix[] = [];
+  for (const run of runs) matrices.push(await loadRun(loader, run.names, run.type, run.firstRow));
+  return matrices;
+}
+
+/** One tensor [rows, columns], cut into parts of whole rows that fit a binding. */
+export function loadMatrix(loader: WeightLoader, name: string): Promise<Matrix> {
+  return loadRun(loader, [name], tensorInfo(loader, name).type, 0);
+}
+
+async function loadRun(
+  loader: WeightLoader,
+  names: readonly string[],
+  type: NumberType,
+  firstOutput: number,
+): Promise<Matrix> {
   const tensors = names.map((name) => tensorInfo(loader, name));
   const columns = tensors[0].shape[1];
   const rows = tensors.reduce((sum, tensor) => sum + tensor.shape[0], 0);
   const stride = rowBytes(type, columns);
   const { maxBindingBytes } = loader.buffers.gpu.capabilities;
-  const rowsPerPart = Math.min(rows, Math.floor(maxBindingBytes / stride));
+  // Parts of four rows are whole words.
+  const rowsPerPart = Math.min(rows, Math.max(4, Math.floor(maxBindingBytes / stride / 4) * 4));
   const parts: MatrixPart[] = [];
-  for (let firstRow = 0; firstRow < rows; firstRow += rowsPerPart) {
-    const partRows = Math.min(rowsPerPart, rows - firstRow);
+  for (let first = 0; first < rows; first += rowsPerPart) {
+    const partRows = Math.min(rowsPerPart, rows - first);
     const buffer = await loader.buffers.allocate('weights', partRows * stride);
-    parts.push({ slice: buffer.slice(0, partRows * stride), firstRow, rows: partRows });
+    parts.push({ slice: buffer.all(), firstRow: firstOutput + first, rows: partRows });
   }
   let row = 0;
   for (const tensor of tensors) {
     await loadRows(loader, tensor.name, type, (tensorRow, count) => {
       const at = row + tensorRow;
-      const part = parts[Math.floor(at / rowsPerPart)];
+      const index = Math.floor(at / rowsPerPart);
+      const withinPart = at - index * rowsPerPart;
       return {
-        buffer: part.slice.buffer,
-        offset: (at - part.firstRow) * stride,
-        rows: Math.min(count, part.firstRow + part.rows - at),
+        buffer: parts[index].slice.buffer,
+        offset: withinPart * stride,
+        rows: Math.min(count, parts[index].rows - withinPart),
       };
     });
     row += tensor.shape[0];

@@ -1,11 +1,11 @@
-import { type LayerExperts, loadResidentExperts } from '../experts/resident-experts.ts';
+import { type LayerExperts, loadResidentExperts, sameSlots } from '../experts/resident-experts.ts';
 import type { WeightLoader } from '../experts/tensor-upload.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { linear, matvecRows } from '../kernels/linear.ts';
 import { expertMatmul, groupByExpert } from '../kernels/matmul.ts';
 import type { Matrix } from '../kernels/matrix.ts';
-import { expertDown, expertGateUp } from '../kernels/matvec.ts';
+import { expertDown, expertGateUp, expertMatvec } from '../kernels/matvec.ts';
 import type { Addend } from '../kernels/rmsnorm.ts';
 import { router } from '../kernels/router.ts';
 import { swiglu } from '../kernels/swiglu.ts';
@@ -29,7 +29,7 @@ export class MoeBlock {
 
   /** @param prefix such as `model.layers.3.mlp` */
   static async load(loader: WeightLoader, config: ModelConfig, prefix: string): Promise<MoeBlock> {
-    const gate = await loadMatrix(loader, [`${prefix}.gate.weight`]);
+    const gate = await loadMatrix(loader, `${prefix}.gate.weight`);
     const experts = await loadResidentExperts(loader, prefix, {
       experts: config.numExperts,
       hidden: config.hiddenSize,
@@ -58,9 +58,16 @@ export class MoeBlock {
   /** Decode: every (token, slot) pair is a matrix-vector product with its expert. */
   #recordFew(rec: Recorder, ws: Workspace, tokens: number): void {
     const { gate, up, down } = this.#experts;
-    const topK = this.#config.numExpertsPerTok;
+    const { numExpertsPerTok: topK, moeIntermediateSize: n } = this.#config;
     const pairs = { ids: ws.expertIds, pairs: tokens * topK, topK };
-    expertGateUp(rec, { ...pairs, gate, up, x: ws.normed, y: ws.inner });
+    if (sameSlots(gate, up)) {
+      expertGateUp(rec, { ...pairs, gate, up, x: ws.normed, y: ws.inner });
+    } else {
+      const product = { ...pairs, x: ws.normed, y: ws.gateUp, divisor: topK };
+      expertMatvec(rec, { ...product, weight: gate });
+      expertMatvec(rec, { ...product, weight: up, first: n });
+      swiglu(rec, { gateUp: ws.gateUp, out: ws.inner, n, rows: tokens * topK });
+    }
     expertDown(rec, { ...pairs, down, x: ws.inner, y: ws.expertOut });
   }
 

@@ -1,7 +1,7 @@
-import type { NumberFormat } from './format.ts';
+import type { EncodableFormat } from './format.ts';
 
 /** bfloat16: the upper half of a binary32, little-endian. */
-export const BF16: NumberFormat = {
+export const BF16: EncodableFormat = {
   name: 'BF16',
   blockElements: 1,
   blockBytes: 2,

@@ -1,4 +1,4 @@
-import type { NumberFormat } from './format.ts';
+import type { EncodableFormat } from './format.ts';
 
 /** Value of a binary16 bit pattern. */
 export function halfToFloat(h: number): number {
@@ -8,6 +8,18 @@ export function halfToFloat(h: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** The binary16 at a byte offset, little-endian: the scale of most block formats. */
+export function halfAt(bytes: Uint8Array, at: number): number {
+  return halfToFloat(bytes[at] | (bytes[at + 1] << 8));
+}
+
+/** Rounds to a binary16 and stores it, little-endian. */
+export function setHalf(bytes: Uint8Array, at: number, value: number): void {
+  const h = floatToHalf(value);
+  bytes[at] = h;
+  bytes[at + 1] = h >>> 8;
 }
 
 const scratch = new DataView(new ArrayBuffer(4));
@@ -32,22 +44,17 @@ export function floatToHalf(value: number): number {
 }
 
 /** IEEE 754 binary16, little-endian. */
-export const F16: NumberFormat = {
+export const F16: EncodableFormat = {
   name: 'F16',
   blockElements: 1,
   blockBytes: 2,
   shader: 'f16',
   decode(bytes, out) {
-    for (let i = 0; i < out.length; i++)
-      out[i] = halfToFloat(bytes[2 * i] | (bytes[2 * i + 1] << 8));
+    for (let i = 0; i < out.length; i++) out[i] = halfAt(bytes, 2 * i);
   },
   encode(values) {
     const out = new Uint8Array(2 * values.length);
-    for (let i = 0; i < values.length; i++) {
-      const h = floatToHalf(values[i]);
-      out[2 * i] = h;
-      out[2 * i + 1] = h >>> 8;
-    }
+    for (let i = 0; i < values.length; i++) setHalf(out, 2 * i, values[i]);
     return out;
   },
 };

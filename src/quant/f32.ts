@@ -1,7 +1,7 @@
-import type { NumberFormat } from './format.ts';
+import type { EncodableFormat } from './format.ts';
 
 /** IEEE 754 binary32, little-endian. */
-export const F32: NumberFormat = {
+export const F32: EncodableFormat = {
   name: 'F32',
   blockElements: 1,
   blockBytes: 4,

@@ -161,7 +161,7 @@ function recoded(
       const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
       const { type, shape } = tensors.get(name)!;
       edit?.(name, values, shape[shape.length - 1]);
-      const encoded = formats[type].encode(values);
+      const encoded = formats[type as TensorType].encode(values);
       const part = encoded.subarray(offset, offset + (length ?? encoded.length - offset));
       if (!into) return part;
       into.set(part);

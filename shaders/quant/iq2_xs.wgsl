@@ -1,0 +1,15 @@
+// IQ2_XS: super-blocks of 256 in 74 bytes: d (f16); per eight weights 16 bits, a point (9) and seven signs;
+// 16 nibbles of scales s, one for 16 weights. Weight = d * (s + 1/2) / 4 * +-point.
+#include "quant/octet"
+#include "quant/words"
+#include "quant/codebook"
+#include "quant/single"
+
+fn octet_at(base: u32, i: u32) -> Octet {
+  let block = 16u * base + i / 32u * 74u;
+  let k = i % 32u;
+  let word = half_at(block + 2u + 2u * k);
+  let nibble = (byte_at(block + 66u + k / 4u) >> (k % 4u / 2u * 4u)) & 15u;
+  let scale = f16_at(block) * (f32(nibble) + 0.5) * 0.25;
+  return iq2_octet(code_at(word & 511u), even_signs(word >> 9u), scale);
+}

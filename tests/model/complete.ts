@@ -1,4 +1,10 @@
-import type { FinishReason, GenerateOptions, GeneratePart, Model, Prompt } from '../../src/index.ts';
+import type {
+  FinishReason,
+  GenerateOptions,
+  GeneratePart,
+  Model,
+  Prompt,
+} from '../../src/index.ts';
 
 /** Everything that one generation gave. */
 export interface Completion {

@@ -151,7 +151,12 @@ describe('a device that is lost', () => {
 describe('weights that are not numbers', () => {
   const broken = failure('GPU_ERROR', /logit.*Check the model files/s);
   const set =
-    (name: string, value: number, first = 0, count = Number.POSITIVE_INFINITY): NonNullable<Making['edit']> =>
+    (
+      name: string,
+      value: number,
+      first = 0,
+      count = Number.POSITIVE_INFINITY,
+    ): NonNullable<Making['edit']> =>
     (tensor, values) => {
       if (tensor === name) values.fill(value, first, first + count);
     };
@@ -159,15 +164,21 @@ describe('weights that are not numbers', () => {
 
   test.each<[string, NonNullable<Making['edit']>]>([
     ['NaN in the embedding', set('model.embed_tokens.weight', Number.NaN)],
-    ['one NaN in the embedding of a token', set('model.embed_tokens.weight', Number.NaN, 64 * 2, 1)],
+    [
+      'one NaN in the embedding of a token',
+      set('model.embed_tokens.weight', Number.NaN, 64 * 2, 1),
+    ],
     ['NaN in a norm', set(`${layer}.input_layernorm.weight`, Number.NaN, 5, 1)],
     ['NaN in k_norm', set(`${layer}.self_attn.k_norm.weight`, Number.NaN, 0, 1)],
     ['NaN in q_proj', set(`${layer}.self_attn.q_proj.weight`, Number.NaN, 0, 1)],
     ['NaN in v_proj', set(`${layer}.self_attn.v_proj.weight`, Number.NaN, 0, 1)],
     ['NaN in a whole router', set(`${layer}.mlp.gate.weight`, Number.NaN)],
-    ['infinity in every expert', (tensor, values) => {
-      if (tensor.includes('down_proj')) values.fill(Number.POSITIVE_INFINITY, 0, 1);
-    }],
+    [
+      'infinity in every expert',
+      (tensor, values) => {
+        if (tensor.includes('down_proj')) values.fill(Number.POSITIVE_INFINITY, 0, 1);
+      },
+    ],
     ['NaN in the output', set('lm_head.weight', Number.NaN)],
     [
       'infinity in the output', // of one sign or the other, as the activation has it
@@ -186,7 +197,11 @@ describe('weights that are not numbers', () => {
     const folder: MemoryFolder = await madeModel({ edit });
     const model = await loadModelOn(open, folder, options);
     for (const sampling of [greedy, { temperature: 1, topK: 20 }, { temperature: 1, topK: 0 }]) {
-      const { error, tokens } = await completion(model, { tokens: [0, 1, 2] }, { ...sampling, maxTokens: 4 });
+      const { error, tokens } = await completion(
+        model,
+        { tokens: [0, 1, 2] },
+        { ...sampling, maxTokens: 4 },
+      );
       expect(error, JSON.stringify(sampling)).toMatchObject(broken);
       expect(tokens).toEqual([]);
     }

@@ -8,7 +8,7 @@ import { SyntheticStore } from '../../src/files/synthetic.ts';
 import { elementCount, type TensorInfo, type TensorStore } from '../../src/files/tensors.ts';
 import { writeCheckpoint } from '../../src/files/write-safetensors.ts';
 import { NodeFolder } from '../../src/node/folder.ts';
-import { formats, formatBytes, type TensorType } from '../../src/quant/index.ts';
+import { formatBytes, formats, type TensorType } from '../../src/quant/index.ts';
 
 /** The trained demo model of this repository. */
 export const tinyCoder = fileURLToPath(new URL('../../models/tiny-coder', import.meta.url));
@@ -134,7 +134,12 @@ export const toyConfig = {
 };
 
 /** A model of random weights, as a folder in memory. It has no tokenizer and no end tokens. */
-export async function madeModel({ config, seed = 0, type, edit }: Making = {}): Promise<MemoryFolder> {
+export async function madeModel({
+  config,
+  seed = 0,
+  type,
+  edit,
+}: Making = {}): Promise<MemoryFolder> {
   const configJson = { ...toyConfig, ...config };
   const tensors = new SyntheticStore(parseModelConfig(configJson), { seed, type: 'F32' });
   const folder = new MemoryFolder('made');
@@ -174,7 +179,9 @@ function recoded(
 /** Replaces the header of a safetensors file in memory; the data stays. */
 export function withHeader(
   file: Uint8Array,
-  change: (header: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void,
+  change: (
+    header: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>,
+  ) => void,
 ): Uint8Array {
   const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
@@ -186,4 +193,3 @@ export function withHeader(
   out.set(file.subarray(8 + length), 8 + json.length);
   return out;
 }
-

@@ -10,7 +10,13 @@ import {
   openGpuInNode,
 } from '../../src/node.ts';
 import { complete, completion, greedy } from './complete.ts';
-import { madeModel, Overlay, type ReferencePrompt, referencePrompts, tinyCoder } from './folders.ts';
+import {
+  madeModel,
+  Overlay,
+  type ReferencePrompt,
+  referencePrompts,
+  tinyCoder,
+} from './folders.ts';
 
 const context = 512;
 const chunk = 64;
@@ -287,7 +293,9 @@ describe('the end of the context', () => {
       ...refused,
       message: expect.stringMatching(/33 tokens do not fit the context of 32.*shorten/s),
     });
-    expect((await complete(small, { tokens: [1] }, { ...greedy, maxTokens: 3 })).tokens).toHaveLength(3);
+    expect(
+      (await complete(small, { tokens: [1] }, { ...greedy, maxTokens: 3 })).tokens,
+    ).toHaveLength(3);
   });
 });
 

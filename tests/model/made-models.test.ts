@@ -85,7 +85,7 @@ const models: Record<string, Making> = {
     type: typed({
       'experts.5.up': 'F32',
       'layers.0.mlp.experts.2.down': 'BF16',
-      'down_proj': 'F16',
+      down_proj: 'F16',
     }),
   },
 };

@@ -142,7 +142,11 @@ describe('what another GPU would run', () => {
 test('a cache of 16-bit floats takes half the memory and changes little', async () => {
   const context = 512;
   await using exact = await loadModel(await endless(tinyCoder), { context, chunk: 64 });
-  await using model = await loadModel(await endless(tinyCoder), { context, chunk: 64, kvType: 'f16' });
+  await using model = await loadModel(await endless(tinyCoder), {
+    context,
+    chunk: 64,
+    kvType: 'f16',
+  });
   expect(model.memory().byLabel['kv cache']).toBe(exact.memory().byLabel['kv cache'] / 2);
 
   // To first order: a value is off by one rounding of binary16, and so is a score, whose size is at

@@ -6,6 +6,7 @@ export { type ErrorCode, MowgliError } from './errors.ts';
 export type { ByteFolder, ByteSource } from './files/byte-source.ts';
 export { MemoryFolder, MemorySource } from './files/memory.ts';
 export type { ModelConfig, YarnConfig } from './files/model-config.ts';
+export { type ModelSource, openModel } from './files/open-model.ts';
 export type { EvaluateOptions } from './generate/engine.ts';
 export { type AdapterInfo, type MemoryUse, Model } from './generate/model.ts';
 export type { RenderChatOptions } from './generate/text.ts';
@@ -20,4 +21,4 @@ export type {
   StopOptions,
   Usage,
 } from './generate/types.ts';
-export { type LoadOptions, loadModelOn, type ModelSource, openModel } from './load.ts';
+export { type LoadOptions, loadModelOn } from './load.ts';

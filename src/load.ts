@@ -1,7 +1,6 @@
 import { MowgliError } from './errors.ts';
-import type { ByteFolder } from './files/byte-source.ts';
-import { type Checkpoint, openCheckpoint } from './files/checkpoint.ts';
-import { openGgufCheckpoint, openGgufParts } from './files/gguf.ts';
+import type { Checkpoint } from './files/checkpoint.ts';
+import { type ModelSource, openModel } from './files/open-model.ts';
 import { Model } from './generate/model.ts';
 import type { LoadProgress } from './generate/types.ts';
 import type { Gpu } from './gpu/device.ts';
@@ -25,22 +24,6 @@ export interface LoadOptions {
 
 const defaultContext = 4096;
 const defaultChunk = 512;
-
-/** Where a model is: a Hugging Face folder, or a GGUF file (the first, of several) in a folder. */
-export type ModelSource = ByteFolder | { readonly folder: ByteFolder; readonly gguf: string };
-
-/**
- * Opens a model's files: reads and checks configuration, headers and tokenizer, but no weights.
- *
- * @throws MowgliError with the code of what is wrong with the files
- */
-export async function openModel(
-  source: ModelSource,
-  options: { signal?: AbortSignal } = {},
-): Promise<Checkpoint> {
-  if (!('gguf' in source)) return openCheckpoint(source, options);
-  return openGgufCheckpoint(await openGgufParts(source.folder, source.gguf), options);
-}
 
 /**
  * Loads a model from a Hugging Face folder or a GGUF file onto a GPU, which the model then owns: disposing of the

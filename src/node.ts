@@ -1,7 +1,8 @@
 import { MowgliError } from './errors.ts';
+import type { ModelSource } from './files/open-model.ts';
 import type { Model } from './generate/model.ts';
 import { Gpu, type GpuCapabilities } from './gpu/device.ts';
-import { type LoadOptions, loadModelOn, type ModelSource } from './load.ts';
+import { type LoadOptions, loadModelOn } from './load.ts';
 import { type AdapterChoice, adapterChoices, openDawn } from './node/dawn.ts';
 import { findModel } from './node/find-model.ts';
 import { quietWait } from './node/quiet-wait.ts';

@@ -203,7 +203,8 @@ function ropeScaling(fields: Fields, key: (suffix: string) => string): object {
       'CONFIG_UNSUPPORTED',
     );
   }
-  // llama.cpp multiplies its own 0.1 ln(factor) + 1 with what the file says.
+  // llama.cpp multiplies its own 0.1 ln(factor) + 1 with what the file says. The betas it reads for a
+  // few architectures only; a file of this one that has them means them all the same.
   const attention = decimal(fields.positive(at('attn_factor'), 1)) * (0.1 * Math.log(factor) + 1);
   const originalContext = at('original_context_length');
   return {
@@ -227,14 +228,11 @@ function endTokenIds(fields: Fields, metadata: GgufMetadata): number[] {
     return fields.has(key) ? [fields.integer(key, { min: 0 })] : [];
   });
   const tokens = metadata.get('tokenizer.ggml.tokens');
-  const known: number[] = [];
-  if (tokens instanceof GgufArray && tokens.elements instanceof GgufStrings) {
-    let id = 0;
-    for (const token of tokens.elements) {
-      if (endTokens.includes(token)) known.push(id);
-      id++;
-    }
-  }
+  const strings = tokens instanceof GgufArray ? tokens.elements : undefined;
+  const known =
+    strings instanceof GgufStrings
+      ? endTokens.map((token) => strings.indexOf(token)).filter((id) => id >= 0)
+      : [];
   return [...new Set([...named, ...known])];
 }
 

@@ -68,8 +68,7 @@ const leastTensorBytes = 8 + 4 + 8 + 4 + 8;
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata, then descriptions of tensors,
  * then, aligned, their bytes. Reads no more than the header and a few megabytes after it.
  *
- * Stricter than ggml in nothing that a file of a model needs; more lenient in one thing: there may be
- * gaps between tensors, and they may lie in any order.
+ * More lenient than ggml in one thing: there may be gaps between tensors, and they may lie in any order.
  *
  * @throws MowgliError `FILE_TRUNCATED` when the file is shorter than its header demands,
  * `FILE_INVALID` when the header breaks a rule of the format or claims absurd sizes, `TENSOR_TYPE`
@@ -148,17 +147,17 @@ class Parser {
   }
 
   async #valueType(key: string): Promise<GgufValueType> {
-    await this.#bytes.need(4, `the type of ${key}`);
+    await this.#bytes.need(4, `the type of ${show(key)}`);
     const type = this.#bytes.u32();
     if (type < ggufValueTypes.length) return ggufValueTypes[type];
     throw this.#invalid(`metadata key ${show(key)} has a value of unknown type ${type}`);
   }
 
   async #value(type: GgufValueType, key: string, depth: number): Promise<GgufValue> {
-    if (type === 'string') return this.#bytes.string(key);
+    if (type === 'string') return this.#bytes.string(show(key));
     if (type === 'array') return this.#array(key, depth + 1);
     const { bytes, read } = numberCodecs[type];
-    await this.#bytes.need(bytes, key);
+    await this.#bytes.need(bytes, show(key));
     const value = this.#bytes.number(bytes, read);
     if (type === 'bool') return this.#bool(value, key);
     if (typeof value === 'number') return value;
@@ -189,7 +188,7 @@ class Parser {
     if (type === 'string') {
       const count = await this.#bytes.countOf(what, 8, Number.MAX_SAFE_INTEGER);
       const places = await this.#bytes.skipStrings(count, what);
-      return new GgufStrings(this.#bytes, places, `${this.#source.name}: ${key}`);
+      return new GgufStrings(this.#bytes, places, `${this.#source.name}: ${show(key)}`);
     }
     const { bytes, array } = numberCodecs[type];
     const count = await this.#bytes.countOf(what, bytes, Number.MAX_SAFE_INTEGER);
@@ -212,12 +211,12 @@ class Parser {
   async #tensor(alignment: number): Promise<GgufTensor> {
     const name = await this.#bytes.string("a tensor's name", maxNameBytes);
     const fail = (problem: string) => this.#invalid(`tensor ${show(name)} ${problem}`);
-    await this.#bytes.need(4, `tensor ${name}`);
+    await this.#bytes.need(4, `tensor ${show(name)}`);
     const dimensions = this.#bytes.u32();
     if (dimensions < 1 || dimensions > maxDimensions) {
       throw fail(`has ${dimensions} dimensions, not 1 to ${maxDimensions}`);
     }
-    await this.#bytes.need(8 * dimensions + 4 + 8, `tensor ${name}`);
+    await this.#bytes.need(8 * dimensions + 4 + 8, `tensor ${show(name)}`);
     const sizes = Array.from({ length: dimensions }, () => this.#bytes.count());
     const type = this.#tensorType(name, this.#bytes.u32());
     const offset = this.#bytes.count();

@@ -146,6 +146,20 @@ export class GgufStrings implements Iterable<string> {
     return asciiText(bytes) ?? decodeText(bytes, `${this.#name}[${i}]`);
   }
 
+  /** The first place of a string; -1 when it is not among them. Decodes nothing. */
+  indexOf(text: string): number {
+    const wanted = new TextEncoder().encode(text);
+    const { bytes } = this.#header;
+    for (let i = 0; i < this.length; i++) {
+      const begin = this.#places[2 * i];
+      if (this.#places[2 * i + 1] - begin !== wanted.length) continue;
+      let j = 0;
+      while (j < wanted.length && bytes[begin + j] === wanted[j]) j++;
+      if (j === wanted.length) return i;
+    }
+    return -1;
+  }
+
   *[Symbol.iterator](): Generator<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i);
   }

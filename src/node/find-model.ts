@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { MowgliError } from '../errors.ts';
-import type { ModelSource } from '../load.ts';
+import type { ModelSource } from '../files/open-model.ts';
 import { NodeFolder } from './folder.ts';
 
 /**

@@ -25,8 +25,7 @@ export type BlockType =
   | 'IQ1_S'
   | 'IQ1_M'
   | 'MXFP4'
-  | 'F8_E4M3'
-  | 'F8_B128';
+  | 'F8_E4M3';
 
 /** Every number format that a file may hold and that can be decoded here. */
 export type NumberType = FloatType | BlockType;

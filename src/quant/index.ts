@@ -1,5 +1,4 @@
 import { BF16 } from './bf16.ts';
-import { F8_B128 } from './f8_b128.ts';
 import { F8_E4M3 } from './f8_e4m3.ts';
 import { F16 } from './f16.ts';
 import { F32 } from './f32.ts';
@@ -60,7 +59,6 @@ const blockFormats: Readonly<Record<BlockType, NumberFormat>> = {
   IQ1_M,
   MXFP4,
   F8_E4M3,
-  F8_B128,
 };
 
 /** Every number format that can be decoded here, by its name in files. */

@@ -1,0 +1,19 @@
+import type { ByteFolder, OpenOptions } from './byte-source.ts';
+import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
+import { openGgufCheckpoint, openGgufParts } from './gguf.ts';
+
+/** Where a model is: a Hugging Face folder, or a GGUF file (the first, of several) in a folder. */
+export type ModelSource = ByteFolder | { readonly folder: ByteFolder; readonly gguf: string };
+
+/**
+ * Opens a model's files: reads and checks configuration, headers and tokenizer, but no weights.
+ *
+ * @throws MowgliError with the code of what is wrong with the files
+ */
+export async function openModel(
+  source: ModelSource,
+  options: OpenOptions = {},
+): Promise<Checkpoint> {
+  if (!('gguf' in source)) return openCheckpoint(source, options);
+  return openGgufCheckpoint(await openGgufParts(source.folder, source.gguf), options);
+}

@@ -102,6 +102,9 @@ fn main(
   }
   #endfor
   let end = min(begin + p.run, limit$(ROWS - 1) + 1u);
+  #for r in 0..ROWS
+  let end$r = min(end, limit$r + 1u);
+  #endfor
   for (var s = begin; s < end; s += STEP) {
     #for i in 0..STEP
     let at$i = (kv_head * p.capacity + min(s + $iu, end - 1u)) * WIDTH;
@@ -124,7 +127,7 @@ fn main(
     #for r in 0..ROWS
     var most_now$r = most$r;
       #for i in 0..STEP
-    score$r_$i = select(LOWEST, reduce_add(score$r_$i, lane), s + $iu <= limit$r && s + $iu < end);
+    score$r_$i = select(LOWEST, reduce_add(score$r_$i, lane), s + $iu < end$r);
     most_now$r = max(most_now$r, score$r_$i);
       #endfor
     let shrink$r = exp(most$r - most_now$r);

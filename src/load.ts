@@ -12,7 +12,7 @@ export interface LoadOptions {
    * Default: 4096, or what the model was made for if that is less.
    */
   context?: number;
-  /** Tokens of a prompt evaluated at a time. Default: 512, or what fits the device's buffers. */
+  /** Tokens of a prompt evaluated at a time; fewer if the device cannot do as many. Default 512. */
   chunk?: number;
   /** Keys and values exactly (`f32`, default) or at half the memory (`f16`). */
   kvType?: KvType;

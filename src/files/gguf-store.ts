@@ -1,5 +1,4 @@
 import { MowgliError } from '../errors.ts';
-import type { TensorType } from '../quant/index.ts';
 import type { ByteSource } from './byte-source.ts';
 import { closeAll } from './concurrent.ts';
 import type { GgufHeader, GgufTensor } from './gguf-header.ts';
@@ -29,9 +28,9 @@ interface Place extends TensorInfo {
 const maxTensors = 2 ** 18;
 
 /**
- * The tensors of a GGUF file, or of the files that one is split into, under Hugging Face's names.
- * The experts of a layer, which GGUF stacks, are tensors of their own; each is a
- * contiguous part of the stack. A tensor without a counterpart in Hugging Face's model keeps its name.
+ * The tensors of a GGUF file, or of the files that one is split into, under Hugging Face's names. The
+ * experts of a layer, which GGUF stacks, are tensors of their own; each is a contiguous part of the
+ * stack. A tensor without a counterpart in Hugging Face's model keeps its name.
  */
 export class GgufStore implements TensorStore {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -56,11 +55,9 @@ export class GgufStore implements TensorStore {
   }
 
   #add(source: ByteSource, tensor: GgufTensor): void {
-    // Of the types in files the engine computes with some; whoever reads has to look.
-    const type = tensor.type as TensorType;
     const target = fromGgufName(tensor.name) ?? { name: tensor.name };
     if ('name' in target) {
-      this.#put({ ...tensor, type, source, name: target.name });
+      this.#put({ ...tensor, source, name: target.name });
       return;
     }
     if (tensor.shape.length !== 3) {
@@ -74,7 +71,7 @@ export class GgufStore implements TensorStore {
     for (let expert = 0; expert < experts; expert++) {
       const name = target.nameOfExpert(expert);
       const offset = tensor.offset + expert * bytes;
-      this.#put({ name, type, shape, bytes, offset, source });
+      this.#put({ name, type: tensor.type, shape, bytes, offset, source });
     }
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, MowgliError } from '../errors.ts';
-import { type NumberType, numberFormats } from '../quant/index.ts';
+import { numberFormats } from '../quant/index.ts';
 import { randomBlocks } from '../quant/random-blocks.ts';
 import type { ByteFolder, ByteSource } from './byte-source.ts';
 import type { Checkpoint } from './checkpoint.ts';
@@ -8,6 +8,7 @@ import { openGgufCheckpoint, openGgufParts } from './gguf.ts';
 import { exportGguf, type GgufExportOptions } from './gguf-export.ts';
 import { readGgufHeader } from './gguf-header.ts';
 import { splitParts } from './gguf-split.ts';
+import { ggmlTypes } from './gguf-types.ts';
 import { type GgufEntry, type GgufTensorData, writeGguf } from './gguf-write.ts';
 import { MemoryFolder, MemorySource } from './memory.ts';
 import { parseModelConfig } from './model-config.ts';
@@ -175,7 +176,7 @@ describe('a GGUF checkpoint', () => {
 
   it('may hold every type of tensor at once, experts of a layer in different ones', async () => {
     const original = model({ hidden_size: 256, moe_intermediate_size: 256 });
-    const types = Object.keys(numberFormats).filter((type) => type !== 'F8_E4M3') as NumberType[];
+    const types = [...ggmlTypes.values()];
     const blocks = new Map<string, Uint8Array>();
     const random = uniform(1);
     const folder = await folderOf(original, {}, undefined, (_, tensors) => {
@@ -369,8 +370,18 @@ describe('closing', () => {
 
 describe('mutated models', () => {
   it('open, or fail with a typed error', async () => {
-    const folder = await folderOf(model());
+    const folder = await folderOf(model(), {}, undefined, (metadata) => {
+      const tokens = ['a', 'b', 'c', 'ab', 'abc', ...'xyz', '<|im_end|>', '<t>', '[PAD10]'];
+      metadata.set('tokenizer.ggml.model', ['string', 'gpt2']);
+      metadata.set('tokenizer.ggml.pre', ['string', 'qwen2']);
+      metadata.set('tokenizer.ggml.tokens', ['array', 'string', tokens]);
+      const kinds = [...Array(8).fill(1), 3, 4, 5];
+      metadata.set('tokenizer.ggml.token_type', ['array', 'i32', kinds]);
+      metadata.set('tokenizer.ggml.merges', ['array', 'string', ['a b', 'ab c']]);
+      metadata.set('tokenizer.ggml.eos_token_id', ['u32', 8]);
+    });
     const valid = folder.files.get('m.gguf')!;
+    expect((await open(folder)).tokenizerJson).toBeDefined();
     const { tensors } = await readGgufHeader(new MemorySource('m.gguf', valid));
     const headBytes = Math.min(...Array.from(tensors.values(), ({ offset }) => offset));
     let opened = 0;

@@ -68,7 +68,13 @@ function widths(config: ModelConfig) {
   };
 }
 
-/** The largest chunk, in tokens, up to `wanted`, for which each buffer fits one binding. */
+/** Workgroups along one axis of a dispatch, on every device. */
+const maxWorkgroups = 65535;
+
+/**
+ * The largest chunk, in tokens, up to `wanted`, for which each buffer fits one binding, and each
+ * dispatch with a workgroup per expert pair, or per head, stays within the limit.
+ */
 export function largestChunk(config: ModelConfig, wanted: number, maxBindingBytes: number): number {
   const w = widths(config);
   const widest = Math.max(
@@ -78,7 +84,15 @@ export function largestChunk(config: ModelConfig, wanted: number, maxBindingByte
     w.pairs * Math.max(w.hidden, 2 * w.moeInner),
     2 * w.denseInner,
   );
-  return Math.max(1, Math.min(wanted, Math.floor(maxBindingBytes / (4 * widest))));
+  const heads = config.numAttentionHeads + 2 * config.numKeyValueHeads;
+  return Math.max(
+    1,
+    Math.min(
+      wanted,
+      Math.floor(maxBindingBytes / (4 * widest)),
+      Math.floor(maxWorkgroups / Math.max(w.pairs, heads)),
+    ),
+  );
 }
 
 export async function allocateWorkspace(

@@ -4,9 +4,9 @@ import { type BlockType, type NumberType, numberFormats } from './index.ts';
 import { iq1sGrid, iq2sGrid, iq2xsGrid, iq2xxsGrid, iq3sGrid, iq3xxsGrid } from './iq-grids.ts';
 import { randomBlocks } from './random-blocks.ts';
 
-const floats: readonly NumberType[] = ['F32', 'F16', 'BF16', 'F8_E4M3'];
 const types = Object.keys(numberFormats) as NumberType[];
-const blockTypes = types.filter((type) => !floats.includes(type)) as BlockType[];
+const notOfGgml: readonly NumberType[] = ['F32', 'F16', 'BF16', 'F8_E4M3', 'F8_B128'];
+const ggmlTypes = types.filter((type) => !notOfGgml.includes(type)) as BlockType[];
 
 /** What tests/data/gguf/make_blocks.py made with ggml. */
 function fixture(file: string): Uint8Array {
@@ -37,7 +37,7 @@ function uniform(seed: number): () => number {
   };
 }
 
-describe.each(blockTypes)('%s', (type) => {
+describe.each(ggmlTypes)('%s', (type) => {
   const { blockBytes, blockElements, encode } = numberFormats[type];
 
   it('decodes bit for bit as ggml does', () => {
@@ -165,5 +165,22 @@ describe('F8_E4M3', () => {
   it('has no infinity: what is beyond 464 is NaN', () => {
     const inputs = [464, 464.001, -1e30, Number.POSITIVE_INFINITY, Number.NaN];
     expect([...encode!(Float32Array.from(inputs))]).toEqual([0x7e, 0x7f, 0xff, 0x7f, 0x7f]);
+  });
+});
+
+describe('F8_B128', () => {
+  it('scales every value of its block, and no other', () => {
+    const [first, second] = [-3, 2 ** -5].map((d) => {
+      const block = Uint8Array.from({ length: 132 }, (_, i) => (i - 4) % 127);
+      new DataView(block.buffer).setFloat32(0, d, true);
+      return block;
+    });
+    const values = decode('F8_B128', Uint8Array.of(...first, ...second));
+    const unscaled = decode('F8_E4M3', first.subarray(4));
+    expect(values.length).toBe(256);
+    for (let j = 0; j < 128; j++) {
+      expect(values[j]).toBe(Math.fround(-3 * unscaled[j]));
+      expect(values[128 + j]).toBe(unscaled[j] / 32);
+    }
   });
 });

@@ -3,7 +3,10 @@ import { MowgliError } from '../errors.ts';
 /** Formats in which every value stands alone, as an IEEE 754 float or its upper half. */
 export type FloatType = 'F32' | 'F16' | 'BF16';
 
-/** Formats in which values share scales, by the names of ggml; and FP8, by that of safetensors. */
+/**
+ * Formats in which values share scales, by the names of ggml; FP8, by that of safetensors; and the
+ * two of its tensors as one, which no file holds.
+ */
 export type BlockType =
   | 'Q8_0'
   | 'Q4_0'
@@ -25,12 +28,13 @@ export type BlockType =
   | 'IQ1_S'
   | 'IQ1_M'
   | 'MXFP4'
-  | 'F8_E4M3';
+  | 'F8_E4M3'
+  | 'F8_B128';
 
 /** Every number format that a file may hold and that can be decoded here. */
 export type NumberType = FloatType | BlockType;
 
-/** The number formats that the engine computes with: those with a decoder in WGSL. */
+/** The number formats that weights can be made in without a loss to speak of. */
 export type TensorType = FloatType;
 
 /**

@@ -1,4 +1,5 @@
 import { BF16 } from './bf16.ts';
+import { F8_B128 } from './f8_b128.ts';
 import { F8_E4M3 } from './f8_e4m3.ts';
 import { F16 } from './f16.ts';
 import { F32 } from './f32.ts';
@@ -33,7 +34,7 @@ export type {
   TensorType,
 } from './format.ts';
 
-/** The number formats that the engine computes with, by their name in files. */
+/** The number formats in which every value stands alone as a float, by their name in files. */
 export const formats: Readonly<Record<TensorType, EncodableFormat>> = { F32, F16, BF16 };
 
 /** The number formats in which values share scales. */
@@ -59,6 +60,7 @@ const blockFormats: Readonly<Record<BlockType, NumberFormat>> = {
   IQ1_M,
   MXFP4,
   F8_E4M3,
+  F8_B128,
 };
 
 /** Every number format that can be decoded here, by its name in files. */

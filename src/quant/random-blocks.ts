@@ -79,6 +79,12 @@ function setScale(type: NumberType, block: Uint8Array, scale: number, negative: 
     block[at + 1] = half >>> 8;
   }
   if (type === 'MXFP4') block[0] = 127 + Math.floor(Math.log2(scale));
+  if (type === 'F8_B128') {
+    const view = new DataView(block.buffer, block.byteOffset);
+    view.setFloat32(0, negative ? -scale : scale, true);
+    // All ones but for the sign are NaN.
+    for (let i = 4; i < block.length; i++) if ((block[i] & 0x7f) === 0x7f) block[i] ^= 1;
+  }
   if (type !== 'IQ1_M') return;
   for (let w = 0; w < 4; w++) {
     const at = 49 + 2 * w;

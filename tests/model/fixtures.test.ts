@@ -6,10 +6,12 @@ import {
   fixtureNames,
   openFixture,
 } from '../../kernels-test/reference/fixtures.ts';
+import { Engine } from '../../src/generate/engine.ts';
 import type { Gpu, GpuCapabilities } from '../../src/gpu/device.ts';
 import { loadModel, loadModelOn, type Model, openGpuInNode } from '../../src/node.ts';
 import { complete, greedy } from './complete.ts';
 import { endless } from './folders.ts';
+import { halfCacheShare } from './half-cache.ts';
 
 /** Largest difference of logits that an implementation in float32 may have. */
 const tolerance = 1e-3;
@@ -33,6 +35,23 @@ describe.each(fixtureNames)('%s', (name) => {
     await using model = await loadModel(folder, { context, chunk });
     expect(model.chunk).toBe(Math.min(chunk, context));
     await expectAgreement(model, name);
+  });
+
+  test('by the same experts, at every position', async () => {
+    const checkpoint = await openFixture(name);
+    const { expected, config } = checkpoint;
+    const gpu = await openGpuInNode();
+    const options = { context: expected.tokens.length, chunk: 7, kvType: 'f32' } as const;
+    const engine = await Engine.load(gpu, checkpoint, options);
+    await checkpoint.close();
+    const experts = await engine.traceRouting(async () => {
+      await engine.logits(expected.tokens);
+    });
+    expect(experts.map((layer) => [...layer])).toEqual(expected.experts.map((ids) => ids.flat()));
+    expect(experts).toHaveLength(config.numHiddenLayers);
+    await engine.dispose();
+    gpu.dispose();
+    expect(gpu.ledger.bytes).toBe(0);
   });
 
   test('with everything in several bindings', async () => {
@@ -92,4 +111,16 @@ describe('what another GPU would run', () => {
       await expectAgreement(model, name);
     });
   });
+});
+
+test.each(['odd-sizes', 'yarn'] as const)('a cache of 16-bit floats: %s', async (name) => {
+  const { expected, config, close } = await openFixture(name);
+  await close();
+  const folder = await endless(fixtureFolder(name));
+  await using model = await loadModel(folder, { context: 256, chunk: 24, kvType: 'f16' });
+  const logits = await model.logits(expected.tokens, { every: true });
+  const { maxAbs } = compareLogits(expected.logits, logits, config.vocabSize);
+  const largest = expected.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
+  expect(maxAbs).toBeLessThan(halfCacheShare(config) * largest);
+  expect(maxAbs, 'it is not the exact cache').toBeGreaterThan(1e-5);
 });

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uniform } from '../../kernels-test/reference/random.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
@@ -56,7 +57,23 @@ describe('what comes out', () => {
     const expected = await complete(model, { tokens: model.tokenize(text) }, greedy);
     expect((await complete(model, messages, greedy)).end?.text).toBe(expected.end?.text);
     expect((await complete(model, text, greedy)).end?.text).toBe(expected.end?.text);
+    const { error } = await completion(model, '');
+    expect(error).toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining('there are no tokens to evaluate; give at least one'),
+    });
     expect(prompt.ids).toEqual(model.tokenize(model.detokenize(prompt.ids)));
+  });
+
+  test('a model without a tokenizer gives ids', async () => {
+    await using toy = await loadModel(await madeModel(), { context: 32, chunk: 8 });
+    const options = { ...greedy, maxTokens: 5 };
+    const { parts, tokens, end } = await complete(toy, { tokens: [1] }, options);
+    expect(parts).toHaveLength(6);
+    expect(parts.slice(0, 5)).toEqual(
+      tokens.map((id) => ({ type: 'text', text: '', tokens: [id] })),
+    );
+    expect(end).toMatchObject({ text: '', tokens, finishReason: 'length' });
   });
 
   test('usage counts tokens and waits', async () => {
@@ -173,35 +190,17 @@ describe('sampling', () => {
   });
 
   test('rows of the vocabulary beyond the tokenizer are never chosen', async () => {
-    const { length: real } = Object.keys(
-      JSON.parse(
-        await NodeFolder.open(tinyCoder)
-          .then((folder) => folder.open('tokenizer.json'))
-          .then(async (file) => {
-            const bytes = await file!.read(0, file!.size);
-            await file!.close();
-            return new TextDecoder().decode(bytes);
-          }),
-      ).model.vocab,
-    );
-    expect(real).toBeGreaterThan(1000);
-    const vocab = model.config.vocabSize;
-    const padded = await madeModel({
+    const vocab = model.config.vocabSize; // as many as tokens
+    const made = await madeModel({
       config: { vocab_size: vocab + 64 },
       edit: (tensor, values, columns) => {
-        if (tensor === 'lm_head.weight') {
-          for (let i = vocab * columns; i < values.length; i++) values[i] *= 1000;
-        }
+        if (tensor !== 'lm_head.weight') return;
+        for (let i = vocab * columns; i < values.length; i++) values[i] *= 1000;
       },
     });
-    const folder = await NodeFolder.open(tinyCoder);
-    const tokenizer = await folder.open('tokenizer.json');
-    const bytes = await tokenizer!.read(0, tokenizer!.size);
-    await tokenizer!.close();
-    await using trap = await loadModel(new Overlay(padded, { 'tokenizer.json': bytes }), {
-      context: 64,
-      chunk: 8,
-    });
+    const tokenizer = await readFile(`${tinyCoder}/tokenizer.json`);
+    const folder = new Overlay(made, { 'tokenizer.json': tokenizer });
+    await using trap = await loadModel(folder, { context: 64, chunk: 8 });
     const prompt = { tokens: [1, 2, 3] };
     const logits = await trap.logits(prompt.tokens);
     expect(logits.indexOf(Math.max(...logits)), 'the trap').toBeGreaterThanOrEqual(vocab);
@@ -215,6 +214,23 @@ describe('sampling', () => {
       expect(tokens).toHaveLength(12);
       for (const id of tokens) expect(id).toBeLessThan(vocab);
     }
+  });
+
+  test('what is not said comes from generation_config.json', async () => {
+    const run = async (options: GenerateOptions) =>
+      (await complete(model, tokensOf('py_class'), { ...options, seed: 4, maxTokens: 12 })).tokens;
+    const spelledOut = { temperature: 0.7, topK: 20, topP: 0.8, repetitionPenalty: 1.05 };
+    expect(await run({})).toEqual(await run(spelledOut));
+    expect(await run({ temperature: 2 })).not.toEqual(await run({}));
+  });
+
+  test('more candidates than tokens', async () => {
+    await using toy = await loadModel(await madeModel({ config: { vocab_size: 9 } }), {
+      context: 64,
+      chunk: 8,
+    });
+    const { tokens } = await complete(toy, { tokens: [1] }, { temperature: 9, topK: 40, seed: 1 });
+    expect(new Set(tokens)).toEqual(new Set([0, 1, 2, 3, 4, 5, 6, 7, 8]));
   });
 });
 
@@ -314,6 +330,19 @@ describe('taking turns', () => {
       for await (const _ of model.generate(tokensOf('py_class'), greedy)) throw new Error('mine');
     };
     await expect(fail()).rejects.toThrow('mine');
+    const { end } = await complete(model, tokensOf('py_short'), { ...greedy, maxTokens: 4 });
+    expect(end?.tokens).toEqual(greedyOf('py_short').slice(0, 4));
+  });
+
+  test('an error of the listener does too', async () => {
+    const mine = new Error('mine');
+    const { error, parts } = await completion(model, tokensOf('tool_read'), {
+      onProgress: () => {
+        throw mine;
+      },
+    });
+    expect(error).toBe(mine);
+    expect(parts).toEqual([]);
     const { end } = await complete(model, tokensOf('py_short'), { ...greedy, maxTokens: 4 });
     expect(end?.tokens).toEqual(greedyOf('py_short').slice(0, 4));
   });
@@ -495,17 +524,15 @@ describe('disposal', () => {
   test('during logits', async () => {
     const { toy, ledger } = await load();
     const tokens = Array.from({ length: 200 }, (_, i) => i);
-    for (const every of [false]) {
-      let chunks = 0;
-      const logits = toy.logits(tokens, {
-        every,
-        onProgress: () => {
-          if (++chunks === 2) toy.dispose();
-        },
-      });
-      await expect(logits).rejects.toMatchObject(disposed);
-      expect(chunks).toBe(2);
-    }
+    let chunks = 0;
+    const logits = toy.logits(tokens, {
+      every: true,
+      onProgress: () => {
+        if (++chunks === 2) toy.dispose();
+      },
+    });
+    await expect(logits).rejects.toMatchObject(disposed);
+    expect(chunks).toBe(2);
     await toy.dispose();
     expect(ledger.bytes).toBe(0);
   });

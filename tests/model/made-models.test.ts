@@ -112,6 +112,29 @@ test.each(Object.keys(models))('%s', async (name) => {
   expect(end?.tokens).toEqual(continuation);
 });
 
+test('a chunk is cut to what one dispatch can hold', async () => {
+  const experts = 64; // times 1100 tokens is more than the 65535 workgroups of a row
+  const folder = await madeModel({
+    config: {
+      hidden_size: 16,
+      num_attention_heads: 1,
+      num_key_value_heads: 1,
+      head_dim: 4,
+      num_experts: experts,
+      num_experts_per_tok: experts,
+      moe_intermediate_size: 8,
+      vocab_size: 64,
+    },
+  });
+  const { config, tensors } = await openCheckpoint(folder);
+  const tokens = Array.from({ length: 1100 }, (_, i) => (i * i) % 64);
+  const expected = await new ReferenceModel(config, tensors).forward(tokens, { every: false });
+  await using model = await loadModel(folder, { context: 1100, chunk: 1100 });
+  expect(model.chunk).toBe(Math.floor(65535 / experts));
+  const { maxAbs } = compareLogits(expected, await model.logits(tokens), config.vocabSize);
+  expect(maxAbs).toBeLessThan(tolerance);
+});
+
 /** Smallest gap between the router logits of the last expert chosen and the first one not. */
 function routerMargin(trace: readonly LayerTrace[], experts: number): number {
   let margin = Number.POSITIVE_INFINITY;

@@ -5,6 +5,7 @@ import { Engine } from '../../src/generate/engine.ts';
 import { loadModel, type Model, NodeFolder, openGpuInNode } from '../../src/node.ts';
 import { complete, greedy } from './complete.ts';
 import { endless, type ReferencePrompt, referencePrompts, tinyCoder } from './folders.ts';
+import { halfCacheShare } from './half-cache.ts';
 
 /** Largest difference of logits that an implementation in float32 may have. */
 const tolerance = 1e-3;
@@ -30,7 +31,7 @@ describe('a trained model gives what PyTorch gives', () => {
     model = await loadModel(await endless(tinyCoder), { context: 1536 + 48 });
   });
   afterAll(async () => {
-    engine?.dispose();
+    await engine?.dispose();
     engine?.gpu.dispose();
     await model?.dispose();
   });
@@ -149,14 +150,9 @@ test('a cache of 16-bit floats takes half the memory and changes little', async 
   });
   expect(model.memory().byLabel['kv cache']).toBe(exact.memory().byLabel['kv cache'] / 2);
 
-  // To first order: a value is off by one rounding of binary16, and so is a score, whose size is at
-  // most sqrt(head_dim) for normalised q and k; both shift a layer's output by that share, and the
-  // logits by as much per layer.
-  const { numHiddenLayers, headDim } = model.config;
-  const share = numHiddenLayers * 2 ** -11 * (1 + Math.sqrt(headDim));
   for (const { name, ids, greedy_ids, greedy_min_margin, top20_logits } of prompts) {
     if (ids.length > 64) continue;
-    const bound = share * top20_logits[0];
+    const bound = halfCacheShare(model.config) * top20_logits[0];
     const [a, b] = [await exact.logits(ids), await model.logits(ids)];
     let gap = 0;
     for (const [i, value] of a.entries()) gap = Math.max(gap, Math.abs(value - b[i]));

@@ -9,6 +9,7 @@ import {
   type MatrixPart,
   noSlot,
   padded,
+  paddedFor,
   type Rows,
   rowBytes,
   type Slab,
@@ -16,7 +17,8 @@ import {
 import { openDawn } from '../src/node/dawn.ts';
 import { quietWait } from '../src/node/quiet-wait.ts';
 import { nodeShaders } from '../src/node/shaders.ts';
-import { formats, type TensorType } from '../src/quant/index.ts';
+import { formats, type NumberType, numberFormats, type TensorType } from '../src/quant/index.ts';
+import { randomBlocks } from '../src/quant/random-blocks.ts';
 import { baseSeed, type Random } from './random.ts';
 import type { Values } from './reference/values.ts';
 
@@ -29,11 +31,15 @@ const guard = 64;
 /**
  * Opens a device for the tests of one file, and disposes of it after them.
  * @param capabilities what to pretend about the device, to reach the variants it would not choose
+ * @param shaders shaders of a test, besides those of the package
  */
-export async function openTestGpu(capabilities: Partial<GpuCapabilities> = {}): Promise<Gpu> {
+export async function openTestGpu(
+  capabilities: Partial<GpuCapabilities> = {},
+  shaders: ReadonlyMap<string, string> = new Map(),
+): Promise<Gpu> {
   const { adapter, driver } = await openDawn();
   const gpu = await Gpu.open(adapter, {
-    shaders: nodeShaders(),
+    shaders: new Map([...nodeShaders(), ...shaders]),
     capabilities,
     ...(driver.isSoftware && { wait: quietWait }),
   });
@@ -96,9 +102,29 @@ export class TestBuffers extends BufferSet {
     columns: number,
     parts: readonly number[] = [0],
   ): Promise<TestMatrix> {
-    const rows = values.length / columns;
-    const bytes = formats[type].encode(padRows(values, columns, padded(columns)));
+    return this.#matrix(type, encodeRows(type, values, columns), columns, parts);
+  }
+
+  /** Random weights in any format, in parts like those of `matrix`. */
+  async randomMatrix(
+    random: Random,
+    type: NumberType,
+    rows: number,
+    columns: number,
+    parts: readonly number[] = [0],
+  ): Promise<TestMatrix> {
+    return this.#matrix(type, randomRows(random, type, rows, columns), columns, parts);
+  }
+
+  /** @param bytes whole rows, padded for the GPU */
+  async #matrix(
+    type: NumberType,
+    bytes: Uint8Array,
+    columns: number,
+    parts: readonly number[],
+  ): Promise<TestMatrix> {
     const stride = rowBytes(type, columns);
+    const rows = bytes.length / stride;
     const matrixParts: MatrixPart[] = [];
     for (const [i, firstRow] of parts.entries()) {
       const end = parts[i + 1] ?? rows;
@@ -107,7 +133,7 @@ export class TestBuffers extends BufferSet {
     }
     return {
       matrix: { type, rows, columns, parts: matrixParts },
-      decoded: cutRows(decode(type, bytes), columns),
+      decoded: cutRows(decode(type, bytes), columns, paddedFor(type, columns)),
     };
   }
 
@@ -118,7 +144,7 @@ export class TestBuffers extends BufferSet {
    */
   async experts(
     random: Random,
-    type: TensorType,
+    type: NumberType,
     experts: number,
     shapes: readonly (readonly [number, number])[],
     options: { slots?: number; slabs?: number; absent?: readonly number[]; scale?: number } = {},
@@ -147,13 +173,13 @@ export class TestBuffers extends BufferSet {
     for (let e = 0; e < experts; e++) {
       if (!absent.includes(e)) slotOf[table + e] = order[e];
       for (const [i, [rows, columns]] of shapes.entries()) {
-        const values = random.normal(rows * columns, options.scale ?? 1 / Math.sqrt(columns));
-        const bytes = formats[type].encode(padRows(values, columns, padded(columns)));
-        decoded[i].push(cutRows(decode(type, bytes), columns));
+        const scale = options.scale ?? 1 / Math.sqrt(columns);
+        const bytes = randomRows(random, type, rows, columns, scale);
+        decoded[i].push(cutRows(decode(type, bytes), columns, paddedFor(type, columns)));
         if (absent.includes(e)) continue;
         const slab = slabList[Math.floor(order[e] / perSlab)];
         const at = (order[e] - slab.firstSlot) * slotBytes + starts[i];
-        this.gpu.write(slab.slice.buffer, at, bytes);
+        this.gpu.write(slab.slice.buffer, at, wholeWords(bytes));
       }
     }
     const shared = { type, slabs: slabList, slotBytes, slotOf: await this.input(slotOf), table };
@@ -208,7 +234,7 @@ export class TestBuffers extends BufferSet {
 
   async #bytes(bytes: Uint8Array): Promise<BufferSlice> {
     const slice = await this.output(Math.ceil(bytes.length / 4));
-    this.gpu.write(slice.buffer, slice.offset, bytes);
+    this.gpu.write(slice.buffer, slice.offset, wholeWords(bytes));
     return slice;
   }
 }
@@ -294,9 +320,50 @@ export function padRows(
   return out;
 }
 
-/** [rows, columns padded to groups] -> [rows, columns]. */
-function cutRows(values: Float32Array, columns: number): Float32Array {
-  const stride = padded(columns);
+/** The bytes of [rows, columns] on the GPU, where rows are whole groups. */
+function encodeRows(type: TensorType, values: Float32Array, columns: number): Uint8Array {
+  return formats[type].encode(padRows(values, columns, padded(columns)));
+}
+
+/**
+ * The bytes of random weights [rows, columns] on the GPU: normally distributed floats of standard
+ * deviation `scale`, or blocks of random bits with values up to about 4 `scale`.
+ */
+export function randomRows(
+  random: Random,
+  type: NumberType,
+  rows: number,
+  columns: number,
+  scale = 1,
+): Uint8Array {
+  if (type in formats) {
+    return encodeRows(type as TensorType, random.normal(rows * columns, scale), columns);
+  }
+  const { blockElements } = numberFormats[type];
+  const stride = rowBytes(type, columns);
+  const blocks = (rows * paddedFor(type, columns)) / blockElements;
+  const bytes = randomBlocks(type, blocks, () => random.unit(), 4 * scale);
+  const past = columns % blockElements;
+  if (past === 0) return bytes;
+  if (type !== 'F8_B128')
+    throw new Error(`rows of ${type} are whole blocks, not ${columns} values`);
+  // The values past the columns, a byte each at the end of the row, are zeros.
+  for (let row = 1; row <= rows; row++) {
+    bytes.fill(0, row * stride - (blockElements - past), row * stride);
+  }
+  return bytes;
+}
+
+/** The same bytes, followed by poison up to a whole word, which is how a GPU buffer is written. */
+function wholeWords(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % 4 === 0) return bytes;
+  const whole = new Uint8Array(Math.ceil(bytes.length / 4) * 4).fill(poison & 0xff);
+  whole.set(bytes);
+  return whole;
+}
+
+/** [rows, stride] -> [rows, columns]. */
+function cutRows(values: Float32Array, columns: number, stride: number): Float32Array {
   const rows = values.length / stride;
   const out = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
@@ -306,10 +373,10 @@ function cutRows(values: Float32Array, columns: number): Float32Array {
 }
 
 /** What a format makes of bytes. */
-export function decode(type: TensorType, bytes: Uint8Array): Float32Array {
-  const { blockBytes, blockElements } = formats[type];
+export function decode(type: NumberType, bytes: Uint8Array): Float32Array {
+  const { blockBytes, blockElements } = numberFormats[type];
   const out = new Float32Array((bytes.length / blockBytes) * blockElements);
-  formats[type].decode(bytes, out);
+  numberFormats[type].decode(bytes, out);
   return out;
 }
 

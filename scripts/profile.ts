@@ -7,10 +7,10 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { markdownTable } from '../src/cli/table.ts';
-import { openCheckpoint } from '../src/files/checkpoint.ts';
+import { openModel } from '../src/files/open-model.ts';
 import { Engine } from '../src/generate/engine.ts';
 import type { KernelTime } from '../src/gpu/profiler.ts';
-import { adapterChoices, NodeFolder, openGpuInNode } from '../src/node.ts';
+import { adapterChoices, findModel, openGpuInNode } from '../src/node.ts';
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +31,7 @@ const gpu = await openGpuInNode(adapter ? { adapter } : {});
 if (!gpu.device.features.has('timestamp-query')) {
   throw new Error('this adapter has no timestamp queries: nothing can be timed');
 }
-const checkpoint = await openCheckpoint(await NodeFolder.open(values.model));
+const checkpoint = await openModel(await findModel(values.model));
 const engine = await Engine.load(gpu, checkpoint, {
   context: promptTokens + decodedTokens,
   chunk: 512,

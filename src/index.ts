@@ -22,3 +22,12 @@ export type {
   Usage,
 } from './generate/types.ts';
 export { type LoadOptions, loadModelOn } from './load.ts';
+export type { MemoryNeeds } from './memory-needs.ts';
+export {
+  type ChatTemplateReport,
+  describeModel,
+  type ModelReport,
+  type TensorGroup,
+  type TensorSum,
+  type TokenizerReport,
+} from './model-report.ts';

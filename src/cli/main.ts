@@ -4,6 +4,7 @@ import { benchCommand } from './bench.ts';
 import { doctorCommand } from './doctor.ts';
 import { exitCodes, explain } from './exit.ts';
 import { generateCommand } from './generate.ts';
+import { inspectCommand } from './inspect.ts';
 import { type Interrupt, listenForInterrupt } from './interrupt.ts';
 import { logitsCommand } from './logits.ts';
 import { endQuietlyWhenNobodyReads, flush, note } from './output.ts';
@@ -42,6 +43,7 @@ function commandLine(interrupt: Interrupt, version: string): Command {
     .addCommand(generateCommand(interrupt))
     .addCommand(logitsCommand(interrupt))
     .addCommand(benchCommand(interrupt))
+    .addCommand(inspectCommand(interrupt))
     .addCommand(doctorCommand(interrupt, version));
   for (const command of [program, ...program.commands]) {
     // Errors are thrown as well as printed; they are worded in one place, by `explain`.

@@ -86,12 +86,14 @@ function repack(
   rows: number,
   columns: number,
 ): Uint8Array {
-  const values = new Float32Array(rows * columns);
+  const { blockElements } = numberFormats[from];
+  const inFile = Math.ceil(columns / blockElements) * blockElements; // F8_B128 fills up its last block
+  const values = new Float32Array(rows * inFile);
   numberFormats[from].decode(bytes, values);
   const stride = paddedFor(to, columns);
   const wide = new Float32Array(rows * stride);
   for (let row = 0; row < rows; row++) {
-    wide.set(values.subarray(row * columns, (row + 1) * columns), row * stride);
+    wide.set(values.subarray(row * inFile, row * inFile + columns), row * stride);
   }
   // Blocks are never padded or converted into: their rows are whole, and mixtures become F32.
   return formats[to as FloatType].encode(wide);

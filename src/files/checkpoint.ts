@@ -1,6 +1,7 @@
 import { MowgliError } from '../errors.ts';
 import type { ByteFolder, OpenOptions } from './byte-source.ts';
 import { checkTensors } from './expected-tensors.ts';
+import { Fp8Store } from './fp8-store.ts';
 import { type GenerationDefaults, generationDefaults } from './generation-defaults.ts';
 import { readJson, readText } from './json.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
@@ -13,7 +14,10 @@ export interface Checkpoint {
   readonly name: string;
   readonly config: ModelConfig;
   readonly generationDefaults: GenerationDefaults;
-  /** Exactly the tensors of the configuration, with its shapes, besides ignorable ones. */
+  /**
+   * Exactly the tensors of the configuration, with its shapes, besides ignorable ones. A weight in FP8
+   * and its scales are one tensor, of type F8_B128.
+   */
   readonly tensors: TensorStore;
   /** `tokenizer.json`, parsed but not checked; undefined when there is none. */
   readonly tokenizerJson: unknown;
@@ -52,13 +56,14 @@ export async function openCheckpoint(
   const tokenizerConfig = await readJson(folder, 'tokenizer_config.json', options);
   const chatTemplateFile = await readText(folder, 'chat_template.jinja', options);
 
-  const tensors = await openSafetensors(folder, options);
+  const inFiles = await openSafetensors(folder, options);
   try {
-    checkTensors(config, tensors.tensors, folder.name);
+    checkTensors(config, inFiles.tensors, folder.name);
   } catch (error) {
-    await tensors.close().catch(() => {}); // the first failure is the one to hear about
+    await inFiles.close().catch(() => {}); // the first failure is the one to hear about
     throw error;
   }
+  const tensors = config.fp8 ? new Fp8Store(inFiles) : inFiles;
   return {
     name: folder.name,
     config,

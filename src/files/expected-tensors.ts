@@ -1,4 +1,5 @@
 import { MowgliError } from '../errors.ts';
+import { checkFp8, type Fp8Problems } from './fp8-tensors.ts';
 import type { ModelConfig } from './model-config.ts';
 import { showShape, type TensorInfo } from './tensors.ts';
 
@@ -57,9 +58,11 @@ const namesShown = 3;
 /**
  * Checks that the tensors of a checkpoint are those of its configuration. An `lm_head.weight` beside
  * tied embeddings is passed over, as Hugging Face does, and so are saved `rotary_emb.inv_freq`.
+ * A weight in FP8 must come with its scales, and only with a configuration that speaks of FP8.
  *
  * @param where what to call the checkpoint in messages
- * @throws MowgliError `TENSOR_MISSING`, `TENSOR_SHAPE` or `TENSOR_UNEXPECTED`, in this order.
+ * @throws MowgliError `TENSOR_MISSING`, `TENSOR_SHAPE`, `TENSOR_TYPE` or `TENSOR_UNEXPECTED`, in this
+ * order.
  */
 export function checkTensors(
   config: ModelConfig,
@@ -67,8 +70,8 @@ export function checkTensors(
   where: string,
 ): void {
   const surplus = new Set(tensors.keys());
-  const missing: string[] = [];
-  const misshapen: string[] = [];
+  const problems: Fp8Problems = { missing: [], misshapen: [], mistyped: [] };
+  const { missing, misshapen, mistyped } = problems;
   for (const { name, shape } of expectedTensors(config)) {
     const tensor = tensors.get(name);
     surplus.delete(name);
@@ -76,6 +79,9 @@ export function checkTensors(
       missing.push(name);
     } else if (showShape(tensor.shape) !== showShape(shape)) {
       misshapen.push(`${name} (${showShape(tensor.shape)} instead of ${showShape(shape)})`);
+    } else if (tensor.type === 'F8_E4M3') {
+      const scales = checkFp8(tensor, tensors, config.fp8, problems);
+      if (scales !== undefined) surplus.delete(scales);
     }
   }
   if (config.tieWordEmbeddings) surplus.delete('lm_head.weight');
@@ -92,6 +98,12 @@ export function checkTensors(
     throw new MowgliError(
       'TENSOR_SHAPE',
       `${where} has ${misshapen.length} tensors of another shape than its config.json calls for: ${list(misshapen)}. Use the config.json that belongs to these weights`,
+    );
+  }
+  if (mistyped.length > 0) {
+    throw new MowgliError(
+      'TENSOR_TYPE',
+      `${where} has ${mistyped.length} tensors of a number type that cannot be used there: ${list(mistyped)}. Use the config.json that belongs to these weights`,
     );
   }
   if (unexpected.length > 0) {

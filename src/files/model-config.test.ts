@@ -40,6 +40,17 @@ function failure(run: () => unknown): MowgliError {
   return expect.fail('it should have failed');
 }
 
+/** The section as Qwen writes it, with changes. */
+const fp8 = (changes: object) => ({
+  quantization_config: {
+    quant_method: 'fp8',
+    activation_scheme: 'dynamic',
+    weight_block_size: [128, 128],
+    modules_to_not_convert: ['lm_head'],
+    ...changes,
+  },
+});
+
 describe('the real files', () => {
   it('reads Qwen3-Coder-30B-A3B-Instruct', () => {
     expect(parseModelConfig(coder30b, generation30b)).toEqual({
@@ -90,13 +101,18 @@ describe('the real files', () => {
     });
   });
 
-  it.each(['Qwen3-Coder-30B-A3B-Instruct-FP8', 'Qwen3-Coder-480B-A35B-Instruct-FP8'])(
-    'refuses %s for now',
-    async (name) => {
-      const config = await json(`${name}/config.json`);
-      const error = failure(() => parseModelConfig(config));
-      expect(error.code).toBe('CONFIG_UNSUPPORTED');
-      expect(error.message).toContain('quantised (quant_method "fp8")');
+  it.each([
+    ['Qwen3-Coder-30B-A3B-Instruct', 48],
+    ['Qwen3-Coder-480B-A35B-Instruct', 62],
+  ])(
+    '%s-FP8 is the same model, with all but the output, routers and norms in FP8',
+    async (name, layers) => {
+      const { fp8: section, ...rest } = parseModelConfig(await json(`${name}-FP8/config.json`));
+      expect(rest).toEqual(parseModelConfig(await json(`${name}/config.json`)));
+      const modules = section!.notConverted;
+      expect(modules).toHaveLength(1 + 3 * layers);
+      expect(modules).toContain('lm_head');
+      expect(modules).toContain(`model.layers.${layers - 1}.mlp.gate`);
     },
   );
 
@@ -412,6 +428,19 @@ describe('refusals', () => {
       'quant_method "gptq"',
     ],
     [{ compression_config: {} }, 'CONFIG_UNSUPPORTED', 'compression_config'],
+    [{ quantization_config: 'fp8' }, 'CONFIG_INVALID', 'quantization_config must be a JSON object'],
+    [
+      // Scales for whole tensors, as other tools write it under the same name.
+      { quantization_config: { quant_method: 'fp8', activation_scheme: 'static' } },
+      'CONFIG_UNSUPPORTED',
+      'weight_block_size undefined); use FP8 with weight_block_size [128, 128]',
+    ],
+    [fp8({ weight_block_size: [64, 128] }), 'CONFIG_UNSUPPORTED', 'weight_block_size [64,128]'],
+    [fp8({ weight_block_size: [128] }), 'CONFIG_UNSUPPORTED', 'weight_block_size [128]'],
+    [fp8({ activation_scheme: 'static' }), 'CONFIG_UNSUPPORTED', 'activation_scheme "static"'],
+    [fp8({ fmt: 'e5m2' }), 'CONFIG_UNSUPPORTED', 'fmt "e5m2"'],
+    [fp8({ modules_to_not_convert: 'lm_head' }), 'CONFIG_INVALID', 'modules_to_not_convert must'],
+    [fp8({ modules_to_not_convert: [1] }), 'CONFIG_INVALID', 'modules_to_not_convert must'],
     [{ attention_bias: true }, 'CONFIG_UNSUPPORTED', 'attention_bias must be false or absent'],
     [{ qkv_bias: true }, 'CONFIG_UNSUPPORTED', 'qkv_bias must be false or absent'],
     [{ mlp_bias: true }, 'CONFIG_UNSUPPORTED', 'mlp_bias'],

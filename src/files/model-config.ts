@@ -1,6 +1,7 @@
 import { MowgliError } from '../errors.ts';
 import { isCount } from './byte-source.ts';
-import { Fields, isJsonObject, show } from './json.ts';
+import { type Fp8Config, parseFp8 } from './fp8-config.ts';
+import { Fields, show } from './json.ts';
 import { parseRope, type YarnConfig } from './rope-config.ts';
 
 export type { YarnConfig } from './rope-config.ts';
@@ -32,6 +33,8 @@ export interface ModelConfig {
   readonly tieWordEmbeddings: boolean;
   /** Tokens that end a generation (`generation_config.json` over `config.json`). */
   readonly eosTokenIds: readonly number[];
+  /** How weights of type F8_E4M3 are to be read; absent when the file has none. */
+  readonly fp8?: Fp8Config;
 }
 
 const architecture = 'Qwen3MoeForCausalLM';
@@ -81,9 +84,6 @@ const mustBeInert: Readonly<Record<string, readonly unknown[]>> = {
   logit_scale: [1],
 };
 
-/** Keys under which a quantised checkpoint says so. */
-const quantizationKeys = ['quantization_config', 'compression_config'];
-
 /**
  * Reads a Hugging Face `config.json` (parsed), with `generation_config.json` (parsed, if any) for
  * the end tokens. Fields that have a default in Hugging Face's `Qwen3MoeConfig` may be absent,
@@ -100,7 +100,7 @@ export function parseModelConfig(
 ): ModelConfig {
   const fields = new Fields(configJson, fileName);
   checkArchitecture(fields);
-  checkNotQuantized(fields);
+  const fp8 = parseFp8(fields);
   checkInert(fields);
   checkLayerTypes(fields);
 
@@ -147,6 +147,7 @@ export function parseModelConfig(
     ...parseRope(fields),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
     eosTokenIds: parseEosTokenIds(fields, generationConfigJson),
+    ...(fp8 && { fp8 }),
   };
 }
 
@@ -168,17 +169,6 @@ function checkArchitecture(fields: Fields): void {
   throw new MowgliError(
     'CONFIG_UNSUPPORTED',
     `${fields.where}: ${found} is not supported; use a model of the architecture ${architecture} (model_type ${modelType}), such as Qwen3-Coder`,
-  );
-}
-
-function checkNotQuantized(fields: Fields): void {
-  const key = quantizationKeys.find((name) => fields.has(name));
-  if (key === undefined) return;
-  const value = fields.value(key);
-  const method = isJsonObject(value) ? show(value.quant_method) : show(value);
-  throw new MowgliError(
-    'CONFIG_UNSUPPORTED',
-    `${fields.where}: ${key} says that the weights are quantised (quant_method ${method}), which is not read yet; use the checkpoint in BF16, F16 or F32`,
   );
 }
 

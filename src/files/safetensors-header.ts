@@ -1,5 +1,5 @@
 import { MowgliError } from '../errors.ts';
-import { formatBytes, formats, type TensorType } from '../quant/index.ts';
+import { formatBytes, formats, type NumberType } from '../quant/index.ts';
 import { type ByteSource, isCount, type OpenOptions } from './byte-source.ts';
 import { decodeText, isJsonObject, type JsonObject, parseJson, show } from './json.ts';
 import { elementCount, showShape, type TensorInfo } from './tensors.ts';
@@ -10,11 +10,14 @@ export const maxHeaderBytes = 100_000_000;
 /** Bytes of the little-endian u64 that a file begins with: the length of the JSON after it. */
 const prefixBytes = 8;
 
+/** The number types that are read: floats, and the FP8 whose scales are a tensor of their own. */
+const readTypes: readonly NumberType[] = [...(Object.keys(formats) as NumberType[]), 'F8_E4M3'];
+
 /** The number types of the format that no decoder here reads yet. */
 const otherTypes = new Set(
   [
     'BOOL U8 I8 U16 I16 U32 I32 U64 I64 F64 C64',
-    'F8_E4M3 F8_E5M2 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ F6_E2M3 F6_E3M2 F4',
+    'F8_E5M2 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ F6_E2M3 F6_E3M2 F4',
   ].flatMap((line) => line.split(' ')),
 );
 
@@ -131,15 +134,16 @@ function parseEntry(
   return { name, type, shape, bytes, offset: dataOffset + begin };
 }
 
-function parseType(source: ByteSource, name: string, dtype: unknown): TensorType {
+function parseType(source: ByteSource, name: string, dtype: unknown): NumberType {
   if (typeof dtype !== 'string') {
     throw invalid(source, `tensor ${show(name)} has dtype ${show(dtype)}; download it again`);
   }
-  if (Object.hasOwn(formats, dtype)) return dtype as TensorType;
+  const type = readTypes.find((read) => read === dtype);
+  if (type !== undefined) return type;
   const known = otherTypes.has(dtype) ? 'is not read yet' : 'is not a type of this file format';
   throw new MowgliError(
     'TENSOR_TYPE',
-    `${source.name}: tensor ${show(name)} has number type ${show(dtype)}, which ${known}; use a checkpoint in ${Object.keys(formats).join(', ')}`,
+    `${source.name}: tensor ${show(name)} has number type ${show(dtype)}, which ${known}; use a checkpoint in ${readTypes.join(', ')}`,
   );
 }
 

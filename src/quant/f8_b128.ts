@@ -10,6 +10,12 @@ const bytes = 4 + elements;
  * file holds it: `files/fp8-store.ts` reads the two tensors as one of this format, so that the rest
  * of the engine sees one more block format.
  *
+ * Files hold any number of columns; here rows are whole blocks, the last one filled up with zeros.
+ * Kernels multiply those with whatever follows a row of activations, whose own padding is only to a
+ * multiple of 8: the next token's values, or what the buffer held before. That is safe as long as those
+ * are finite (0 * NaN is NaN), as they are: buffers of activations hold nothing but f32, are zeroed when
+ * they are made, and WebGPU answers reads past a binding's end with a value from within it, or zero.
+ *
  *     byte 0  f32      d
  *     byte 4  u8[128]  q, e4m3fn
  *     value[j] = d q[j]

@@ -49,7 +49,11 @@ export async function openFaultyGpu({ outOfMemoryAt = 0 } = {}): Promise<FaultyG
         const error = new GPUOutOfMemoryError('no memory, says the test');
         const scope = scopes.findLast(({ filter }) => filter === 'out-of-memory');
         if (scope) scope.error ??= error;
-        else queueMicrotask(() => listeners.forEach((listener) => listener({ error })));
+        else {
+          queueMicrotask(() => {
+            for (const listener of listeners) listener({ error });
+          });
+        }
         return invalidBuffer(descriptor.size);
       },
       pushErrorScope: (filter: GPUErrorFilter) => {

@@ -120,8 +120,6 @@ describe('what another GPU would run', () => {
   const smallBinding = 2 * 128 * 256 * 2;
 
   test.each([
-    ['without 16-bit floats', { f16: false }],
-    ['without subgroups', { subgroups: undefined }],
     ['a real GPU', { software: false }],
     ['small bindings', { maxBindingBytes: smallBinding }],
   ] as const)('%s: the same tokens', async (_, capabilities) => {

@@ -21,7 +21,10 @@ export interface ModelFlags {
 /** Adds the options of {@link ModelFlags} to a command. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <folder>', 'the model to run (default: the small demo model, tiny-coder)')
+    .option(
+      '-m, --model <path>',
+      'the model to run: a Hugging Face folder or a GGUF file (default: the small demo model, tiny-coder)',
+    )
     .option(
       '--context <tokens>',
       'room for prompt and answer, in tokens (default: set by the model and the memory)',
@@ -57,7 +60,7 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
   if (!existsSync(folder)) {
     throw new MowgliError(
       'FILE_NOT_FOUND',
-      `--model: there is no folder ${folder}; check the path`,
+      `--model: there is nothing at ${folder}; check the path`,
     );
   }
   const quiet = flags.quiet ?? false;

@@ -45,9 +45,11 @@ describe.each(lanesVariants(gpu))('topK, %s', (variant) => {
   it.each([
     [1, 1],
     [3, 3],
-    [1023, 5],
-    [1024, 64],
-    [1025, 64],
+    [63, 5],
+    [64, 64],
+    [65, 64],
+    [4095, 7],
+    [4097, 64],
     [5000, 1],
     [20_000, maxTopK],
   ])('of %i values the best %i', async (n, k) => {

@@ -42,7 +42,9 @@ export class Gpu {
   /** GPU to CPU readbacks so far. */
   readbacks = 0;
   readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
-  readonly #lost: Promise<never>;
+  /** Those who wait for the device now; told when it is lost. */
+  readonly #waiting = new Set<(reason: unknown) => void>();
+  #lost = false;
   #failure: MowgliError | undefined;
   #staging: GpuBuffer | undefined;
   readonly #constants = new Map<string, GpuBuffer>();
@@ -60,7 +62,7 @@ export class Gpu {
       usage: 0x48,
     });
     this.uniforms = new GpuBuffer(uniforms, 'uniforms', this.ledger, () => {});
-    this.#lost = device.lost.then((info) => {
+    void device.lost.then((info) => {
       this.#failure ??=
         info.reason === 'destroyed'
           ? new MowgliError('DISPOSED', 'the GPU device was disposed of')
@@ -69,9 +71,10 @@ export class Gpu {
               `the GPU device was lost (${info.message.trim() || 'no reason given'}); ` +
                 'load the model again, with a smaller context or fewer resident experts if memory ran out',
             );
-      throw this.#failure;
+      this.#lost = true;
+      for (const reject of this.#waiting) reject(this.#failure);
+      this.#waiting.clear();
     });
-    this.#lost.catch(() => {}); // Observed by whoever waits next; nobody may be waiting now.
     device.addEventListener('uncapturederror', (event) => {
       this.#failure ??= gpuError((event as GPUUncapturedErrorEvent).error);
     });
@@ -120,8 +123,13 @@ export class Gpu {
           'use a smaller context or chunk',
       );
     }
+    return this.#create(label, size, storageUsage | extraUsage);
+  }
+
+  /** Creates a buffer within an error scope: running out of memory is an error of this call alone. */
+  async #create(label: string, size: number, usage: number): Promise<GpuBuffer> {
     this.device.pushErrorScope('out-of-memory');
-    const raw = this.device.createBuffer({ label, size, usage: storageUsage | extraUsage });
+    const raw = this.device.createBuffer({ label, size, usage });
     const error = await this.wait(this.device.popErrorScope());
     if (error) {
       raw.destroy();
@@ -216,8 +224,8 @@ export class Gpu {
   async #stagingBuffer(bytes: number): Promise<GpuBuffer> {
     if (this.#staging && this.#staging.bytes >= bytes) return this.#staging;
     this.#staging?.destroy();
-    const raw = this.device.createBuffer({ label: 'readback', size: bytes, usage: 0x01 | 0x08 });
-    this.#staging = new GpuBuffer(raw, 'readback', this.ledger, () => {});
+    this.#staging = undefined;
+    this.#staging = await this.#create('readback', bytes, 0x01 | 0x08); // MAP_READ | COPY_DST
     return this.#staging;
   }
 
@@ -229,12 +237,24 @@ export class Gpu {
 
   /** Awaits a promise of the device; a lost device rejects instead of hanging. */
   wait<T>(promise: Promise<T>): Promise<T> {
-    return this.#wait(Promise.race([promise, this.#lost]).catch((error) => this.#explain(error)));
-  }
-
-  /** A rejected promise of a dying device says less than the failure already on record. */
-  #explain(error: unknown): never {
-    throw this.#failure ?? error;
+    if (this.#lost) return Promise.reject(this.#failure);
+    // Not a race with `device.lost`: that promise would keep something of every wait for good.
+    const settled = new Promise<T>((resolve, reject) => {
+      const lost = (reason: unknown) => reject(reason);
+      this.#waiting.add(lost);
+      promise.then(
+        (value) => {
+          this.#waiting.delete(lost);
+          resolve(value);
+        },
+        (error) => {
+          this.#waiting.delete(lost);
+          // A rejected promise of a dying device says less than the failure already on record.
+          reject(this.#failure ?? error);
+        },
+      );
+    });
+    return this.#wait(settled);
   }
 
   /** Throws what went wrong earlier: a lost device, an out-of-memory or validation error. */

@@ -1,16 +1,22 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { fewRowsVariant, type LanesVariant, lanesLayout, lanesWorkgroups } from './lanes.ts';
+import {
+  fewRowsVariant,
+  type LanesVariant,
+  lanesLayout,
+  lanesWorkgroups,
+  manyRowsVariant,
+} from './lanes.ts';
 
 /** Most tokens that `topK` finds. */
 export const maxTopK = 64;
 
-/** Logits that one group of lanes looks through. */
-const slice = 1024;
+/** Values per block: k times the blocks, and k blocks' values k times, are looked through. */
+const block = 64;
 
-/** Elements of each of the scratch buffers (f32 values, u32 ids) for `n` values. */
+/** Elements of each of the scratch buffers for `n` values. */
 export function topKScratch(n: number): number {
-  return Math.ceil(n / slice) * maxTopK;
+  return Math.max(maxTopK, Math.ceil(n / block));
 }
 
 /** Marks in the ids that fewer than k values were numbers. */
@@ -35,19 +41,26 @@ export function topK(
   },
 ): void {
   const { logits, n, k, scratchValues, scratchIds, values, ids } = args;
-  const variant = args.variant ?? fewRowsVariant(rec.gpu);
-  const { defines, groupsPerWorkgroup } = lanesLayout(rec.gpu, variant);
-  const slices = Math.ceil(n / slice);
+  const many = lanesLayout(rec.gpu, args.variant ?? manyRowsVariant(rec.gpu));
+  const { defines } = lanesLayout(rec.gpu, args.variant ?? fewRowsVariant(rec.gpu));
+  const { pipelines } = rec.gpu;
+  const blocks = Math.ceil(n / block);
   rec.dispatch(
-    rec.gpu.pipelines.get('topk', { ...defines, SECOND: false }),
-    [n, slice, k],
-    [logits, scratchValues, scratchIds],
-    lanesWorkgroups(slices, groupsPerWorkgroup),
+    pipelines.get('topk_blocks', { ...many.defines, BLOCK: block }),
+    [n],
+    [logits, scratchValues],
+    lanesWorkgroups(blocks, many.groupsPerWorkgroup),
   );
   rec.dispatch(
-    rec.gpu.pipelines.get('topk', { ...defines, SECOND: true }),
-    [slices * k, slices * k, k],
-    [scratchValues, values, ids, scratchIds],
+    pipelines.get('topk', { ...defines, BLOCK: block, BLOCKS: true }),
+    [blocks, k],
+    [scratchValues, scratchIds],
+    1,
+  );
+  rec.dispatch(
+    pipelines.get('topk', { ...defines, BLOCK: block, BLOCKS: false }),
+    [n, k],
+    [logits, scratchIds, values, ids],
     1,
   );
 }

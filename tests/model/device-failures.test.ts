@@ -86,7 +86,11 @@ describe('a device that is lost', () => {
 
   async function faulty(): Promise<{ model: Model; gpu: Gpu; lose: () => void }> {
     const { gpu, lose } = await openFaultyGpu();
-    const model = await loadModelOn(async () => gpu, await madeModel(), options);
+    // A context that no device fills within the milliseconds of these tests.
+    const model = await loadModelOn(async () => gpu, await madeModel(), {
+      ...options,
+      context: 4096,
+    });
     return { model, gpu, lose: () => lose('test pulled it') };
   }
 

@@ -417,11 +417,12 @@ describe('aborting', () => {
   });
 
   test('by a timer, in the middle of everything', async () => {
-    const signal = AbortSignal.timeout(60);
-    const { end, error } = await completion(model, tokensOf('tool_read'), { ...greedy, signal });
+    const signal = AbortSignal.timeout(60); // far less than the rest of the context takes anywhere
+    const { end, error } = await completion(model, tokensOf('py_class'), { ...greedy, signal });
     expect(error).toMatchObject(aborted);
     expect(end?.finishReason).toBe('aborted');
-    expect(greedyOf('tool_read').slice(0, end!.tokens.length)).toEqual(end!.tokens);
+    const known = greedyOf('py_class').slice(0, end!.tokens.length);
+    expect(end!.tokens.slice(0, known.length)).toEqual(known);
   });
 
   test('while it waits for its turn', async () => {
@@ -457,7 +458,7 @@ describe('disposal', () => {
       own = await openGpuInNode();
       return own;
     };
-    const toy = await loadModelOn(open, await madeModel(), { context: 256, chunk: 8 });
+    const toy = await loadModelOn(open, await madeModel(), { context: 4096, chunk: 8 });
     return { toy, ledger: own!.ledger };
   };
   const prompt = { tokens: [1, 2, 3] };

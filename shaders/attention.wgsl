@@ -130,15 +130,26 @@ fn main(
     score$r_$i = select(LOWEST, reduce_add(score$r_$i, lane), s + $iu < end$r);
     most_now$r = max(most_now$r, score$r_$i);
       #endfor
-    let shrink$r = exp(most$r - most_now$r);
-    most$r = most_now$r;
-    sum$r *= shrink$r;
+    #endfor
+    // After the first positions a maximum seldom grows. One branch for all: each costs compile time.
+    var grows = false;
+    #for r in 0..ROWS
+    grows = grows | (most_now$r > most$r);
+    #endfor
+    if (grows) {
+      #for r in 0..ROWS
+      let shrink$r = exp(most$r - most_now$r);
+      most$r = most_now$r;
+      sum$r *= shrink$r;
+        #for c in 0..CHUNKS
+      o$r_$c *= shrink$r;
+        #endfor
+      #endfor
+    }
+    #for r in 0..ROWS
       #for i in 0..STEP
     let weight$r_$i = select(0.0, exp(score$r_$i - most$r), score$r_$i > LOWEST);
     sum$r += weight$r_$i;
-      #endfor
-      #for c in 0..CHUNKS
-    o$r_$c *= shrink$r;
       #endfor
     #endfor
     #for c in 0..CHUNKS

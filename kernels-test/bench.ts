@@ -1,7 +1,7 @@
 /**
  * How fast each kernel is on this machine, and how near to what memory and arithmetic allow here.
  *
- *     npm run bench:kernels -- [--filter TEXT] [--variants] [--json] [--compare FILE]
+ *     tsx kernels-test/bench.ts [--filter TEXT] [--variants] [--cpu] [--json] [--compare FILE]
  */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -49,6 +49,8 @@ interface Result {
 
 interface Report {
   adapter: string;
+  /** What `ms` counts; see `--cpu`. */
+  clock: 'wall' | 'cpu';
   results: Result[];
   /** Milliseconds with plain polling and with naps; see `quietWait`. Only on a software adapter. */
   waiting: { what: string; spinMs: number; napMs: number }[];
@@ -79,19 +81,33 @@ if (flags.help) {
   process.exit(0);
 }
 const samples = Number(flags.samples);
+if (!(Number.isInteger(samples) && samples > 0)) {
+  process.stderr.write(`--samples is a number above 0, not '${flags.samples}'\n`);
+  process.exit(2);
+}
 const words = flags.filter.toLowerCase().split(/\s+/);
 const earlier: Report | undefined = flags.compare
   ? JSON.parse(await readFile(flags.compare, 'utf8'))
   : undefined;
 
-const { adapter, driver } = await openDawn();
+const { adapter, driver } = await openDawn({ muteWarnings: true });
 const gpu = await Gpu.open(adapter, {
   shaders: nodeShaders(),
   ...(driver.isSoftware && { wait: quietWait }),
 });
 const pool = await WeightPool.create(gpu);
 
-const report: Report = { adapter: driver.description, results: [], waiting: [] };
+const report: Report = {
+  adapter: driver.description,
+  clock: flags.cpu ? 'cpu' : 'wall',
+  results: [],
+  waiting: [],
+};
+if (earlier && (earlier.clock !== report.clock || earlier.adapter !== report.adapter)) {
+  process.stderr.write(
+    `compared with another clock or adapter: ${earlier.clock}, ${earlier.adapter}\n`,
+  );
+}
 const roofs = { bytesPerMs: 0, operationsPerMs: 0 };
 for (const each of roofCases()) {
   const ms = await timeCase(each);
@@ -197,7 +213,7 @@ async function compareWaiting(): Promise<Report['waiting']> {
   return out;
 }
 
-function render({ adapter, results, waiting }: Report): string {
+function render({ adapter, clock, results, waiting }: Report): string {
   const before = new Map(earlier?.results.map((result) => [key(result), result.ms]));
   const rows = results.map((result) => {
     const { kernel, format, shape, variant, ms, gigabytesPerSecond, gigaflops, ofLimit } = result;
@@ -217,7 +233,7 @@ function render({ adapter, results, waiting }: Report): string {
   const header = ['kernel', 'format', 'shape', 'variant', 'ms', 'GB/s', 'GFLOP/s', 'of limit'];
   if (earlier) header.push('before / now');
   const align = header.map((_, i) => (i < 4 ? 'left' : 'right'));
-  let text = `${adapter}\n\n${markdownTable(header, rows, align)}`;
+  let text = `${adapter}, ${clock} time\n\n${markdownTable(header, rows, align)}`;
   if (waiting.length > 0) {
     const waits = waiting.map(({ what, spinMs, napMs }) => [
       what,

@@ -18,7 +18,10 @@ const withoutSign = (value: number) => (value === 0 ? 0 : value);
 async function check(on: Gpu, variant: LanesVariant, logits: Float32Array, k: number) {
   const n = logits.length;
   const buffers = testBuffers(on);
-  const input = await buffers.input(logits);
+  // What lies behind the logits is larger than any of them.
+  const input = await buffers.input(
+    Float32Array.from({ length: n + 64 }, (_, i) => logits[i] ?? Number.POSITIVE_INFINITY),
+  );
   const scratchValues = await buffers.output(topKScratch(n));
   const scratchIds = await buffers.output(topKScratch(n));
   const values = await buffers.output(k);

@@ -10,8 +10,10 @@ const below = {
   files: ['quant'],
   kernels: ['gpu', 'quant'],
   experts: ['kernels', 'gpu', 'quant', 'files'],
+  charts: ['experts'],
   model: ['experts', 'kernels', 'gpu', 'quant', 'files'],
-  generate: ['model', 'experts', 'kernels', 'gpu', 'quant', 'files', 'text'],
+  planner: ['model', 'experts', 'kernels', 'gpu', 'quant', 'files'],
+  generate: ['planner', 'model', 'experts', 'kernels', 'gpu', 'quant', 'files', 'text'],
   // What only Node has (the file system, Dawn), for the entry point `node.ts` and the programs.
   node: ['gpu', 'quant', 'files'],
   server: ['index', 'node'],

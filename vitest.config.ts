@@ -8,6 +8,8 @@ export default defineConfig({
     // The "GPU" of most machines that run this is their CPU; more processes only wait for each other.
     maxWorkers: 2,
     watch: false,
+    // What was once measured on this machine must not decide which kernels a test runs.
+    env: { MOWGLI_TUNING: 'off' },
     // The first dispatch of each pipeline compiles it, which takes SwiftShader and lavapipe long.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -5,12 +5,17 @@ import {
   type ExpertMatrix,
   type Matrix,
   padded,
+  q8RowBytes,
   type Rows,
   rowBytes,
 } from '../src/kernels/matrix.ts';
+import { quantize } from '../src/kernels/quantize.ts';
 import { type NumberType, numberFormats } from '../src/quant/index.ts';
 import { randomBlocks } from '../src/quant/random-blocks.ts';
 import { Random } from './random.ts';
+
+/** How activations meet the weights. */
+export type Arithmetic = 'f32' | 'int8';
 
 /** WebGPU's usage of buffers that hold the workgroup counts of a dispatch. */
 export const indirectUsage = 0x100;
@@ -86,10 +91,17 @@ export class BenchBuffers extends BufferSet {
     this.#pool = pool;
   }
 
-  /** f32 activations. */
-  async rows(rows: number, columns: number): Promise<Rows> {
+  /** Activations in f32, and in int8 as well if so asked for. */
+  async rows(rows: number, columns: number, arithmetic: Arithmetic = 'f32'): Promise<Rows> {
     const stride = padded(columns);
-    return { slice: await this.floats(rows * stride), stride };
+    const slice = await this.floats(rows * stride);
+    if (arithmetic === 'f32') return { slice, stride };
+    const q8 = (await this.allocate('activations', rows * q8RowBytes(stride))).all();
+    const result = { slice, stride, q8 };
+    const rec = this.gpu.record();
+    quantize(rec, result, rows);
+    rec.submit();
+    return result;
   }
 
   /** Random f32 values: a run of them over and over. */

@@ -14,14 +14,20 @@ import {
   tileCapacity,
 } from '../src/kernels/matmul.ts';
 import { rowBytes } from '../src/kernels/matrix.ts';
-import { expertDown, expertGateUp, matvec } from '../src/kernels/matvec.ts';
+import {
+  expertDown,
+  expertGateUp,
+  matvec,
+  matvecVariant,
+  matvecVariants,
+} from '../src/kernels/matvec.ts';
 import { qkNormRope } from '../src/kernels/qk-norm-rope.ts';
 import { rmsNorm } from '../src/kernels/rmsnorm.ts';
 import { router } from '../src/kernels/router.ts';
 import { swiglu } from '../src/kernels/swiglu.ts';
 import { maxTopK, topK, topKScratch } from '../src/kernels/topk.ts';
-import type { NumberType } from '../src/quant/index.ts';
-import { type BenchBuffers, indirectUsage } from './bench-buffers.ts';
+import { type NumberType, numberFormats } from '../src/quant/index.ts';
+import { type Arithmetic, type BenchBuffers, indirectUsage } from './bench-buffers.ts';
 
 /** One row of the benchmark. */
 export interface Case {
@@ -57,7 +63,20 @@ const topExperts = 8;
 const vocab = 151_936;
 
 /** Formats of the weights in files, besides BF16, that people run. */
-const otherFormats = ['F32', 'F16', 'Q8_0', 'Q4_K', 'Q6_K', 'IQ4_XS', 'MXFP4', 'F8_B128'] as const;
+const otherFormats = [
+  'F32',
+  'F16',
+  'Q8_0',
+  'Q4_0',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+  'Q2_K',
+  'IQ4_XS',
+  'IQ3_S',
+  'MXFP4',
+  'F8_B128',
+] as const;
 
 /** Places in the pool that a case goes through. */
 const places = 8;
@@ -107,10 +126,14 @@ export function kernelCases(gpu: Gpu): Case[] {
     ...linearCases(gpu, 'square', 'BF16', 2048, 2048, 128),
   ];
   for (const format of otherFormats) {
-    cases.push(
-      ...linearCases(gpu, 'square', format, 2048, 2048, 1),
-      ...linearCases(gpu, 'square', format, 2048, 2048, 128),
-    );
+    for (const arithmetic of arithmeticsOf(format)) {
+      for (const tokens of [1, 128]) {
+        cases.push(...linearCases(gpu, 'square', format, 2048, 2048, tokens, arithmetic));
+      }
+      if (format === 'Q4_0' || format === 'Q4_K') {
+        cases.push(...linearCases(gpu, 'wide', format, 6144, 2560, 1, arithmetic));
+      }
+    }
   }
   for (const model of models) {
     const { name, hidden, qHeads, kvHeads, experts } = model;
@@ -123,7 +146,10 @@ export function kernelCases(gpu: Gpu): Case[] {
       ...linearCases(gpu, `${name} qkv`, 'BF16', qkv, hidden, 128),
       ...expertCases(gpu, model, 'BF16'),
       ...expertCases(gpu, model, 'Q4_K'),
+      ...expertCases(gpu, model, 'Q4_K', 'int8'),
       ...expertMatmulCases(gpu, model, 'BF16'),
+      ...expertMatmulCases(gpu, model, 'Q4_K'),
+      ...expertMatmulCases(gpu, model, 'Q4_K', 'int8'),
       ...attentionCases(gpu, model, 'f32', 1, 1024),
       ...attentionCases(gpu, model, 'f32', 1, 8192),
       ...attentionCases(gpu, model, 'f16', 1, 8192),
@@ -135,6 +161,15 @@ export function kernelCases(gpu: Gpu): Case[] {
   return [...cases, ...topKCases(gpu, 1), ...topKCases(gpu, maxTopK)];
 }
 
+function arithmeticsOf(type: NumberType): readonly Arithmetic[] {
+  return numberFormats[type].hasIntegers ? ['f32', 'int8'] : ['f32'];
+}
+
+/** What the column "format" says. */
+function formatName(type: NumberType, arithmetic: Arithmetic): string {
+  return arithmetic === 'int8' ? `${type} int8` : type;
+}
+
 /** A linear layer [rows, columns] applied to some tokens, by the kernel for so many. */
 function linearCases(
   gpu: Gpu,
@@ -143,25 +178,26 @@ function linearCases(
   rows: number,
   columns: number,
   tokens: number,
+  arithmetic: Arithmetic = 'f32',
 ): Case[] {
   const shared = {
-    format: type,
+    format: formatName(type, arithmetic),
     shape: `${name} ${rows}x${columns}${tokens > 1 ? ` M=${tokens}` : ''}`,
     bytes: rows * rowBytes(type, columns) + 4 * tokens * (rows + columns),
     operations: 2 * rows * columns * tokens,
   };
   const buffersOf = async (buffers: BenchBuffers) => {
     const weights = Array.from({ length: places }, () => buffers.matrix(type, rows, columns));
-    const x = await buffers.rows(tokens, columns);
+    const x = await buffers.rows(tokens, columns, arithmetic);
     const y = await buffers.rows(tokens, rows);
     return { weight: (i: number) => weights[i % places], x, y };
   };
   if (tokens === 1) {
-    return lanesVariants(gpu).map((variant) => ({
+    return matvecVariants(gpu).map((variant) => ({
       ...shared,
       kernel: 'matvec',
       variant,
-      chosen: variant === manyRowsVariant(gpu),
+      chosen: variant === matvecVariant(gpu, type),
       prepare: async (buffers) => {
         const { weight, x, y } = await buffersOf(buffers);
         return (rec, i) => matvec(rec, { weight: weight(i), x, y, tokens, variant });
@@ -181,9 +217,14 @@ function linearCases(
 }
 
 /** The experts of one token. */
-function expertCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
+function expertCases(
+  gpu: Gpu,
+  model: Model,
+  type: NumberType,
+  arithmetic: Arithmetic = 'f32',
+): Case[] {
   const { name, hidden, inner, experts } = model;
-  const shared = { format: type, operations: 0, bytes: 0 };
+  const shared = { format: formatName(type, arithmetic), operations: 0, bytes: 0 };
   const prepareIds = async (buffers: BenchBuffers) => {
     const ids: BufferSlice[] = [];
     for (let i = 0; i < places; i++) {
@@ -196,8 +237,8 @@ function expertCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
     bytes: topExperts * matrices * rows * rowBytes(type, columns),
     operations: topExperts * matrices * 2 * rows * columns,
   });
-  return lanesVariants(gpu).flatMap((variant): Case[] => {
-    const chosen = variant === manyRowsVariant(gpu);
+  return matvecVariants(gpu).flatMap((variant): Case[] => {
+    const chosen = variant === matvecVariant(gpu, type);
     return [
       {
         ...shared,
@@ -212,7 +253,7 @@ function expertCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
             [inner, hidden],
           ] as const;
           const [gate, up] = await buffers.experts(type, experts, shapes);
-          const x = await buffers.rows(1, hidden);
+          const x = await buffers.rows(1, hidden, arithmetic);
           const y = await buffers.rows(topExperts, inner);
           const pairs = await prepareIds(buffers);
           return (rec, i) => expertGateUp(rec, { gate, up, x, y, variant, ...pairs(i) });
@@ -227,7 +268,7 @@ function expertCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
         chosen,
         prepare: async (buffers) => {
           const [down] = await buffers.experts(type, experts, [[hidden, inner]]);
-          const x = await buffers.rows(topExperts, inner);
+          const x = await buffers.rows(topExperts, inner, arithmetic);
           const y = await buffers.rows(topExperts, hidden);
           const pairs = await prepareIds(buffers);
           return (rec, i) => expertDown(rec, { down, x, y, variant, ...pairs(i) });
@@ -238,13 +279,18 @@ function expertCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
 }
 
 /** The experts of a prompt's chunk: the down product. */
-function expertMatmulCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
+function expertMatmulCases(
+  gpu: Gpu,
+  model: Model,
+  type: NumberType,
+  arithmetic: Arithmetic = 'f32',
+): Case[] {
   const { name, hidden, inner, experts } = model;
   const tokens = 128;
   const pairs = tokens * topExperts;
   return matmulVariants(gpu).map((variant) => ({
     kernel: 'expert matmul',
-    format: type,
+    format: formatName(type, arithmetic),
     shape: `${name} down ${hidden}x${inner} ${pairs} pairs`,
     variant,
     chosen: variant === matmulVariant(gpu),
@@ -252,7 +298,7 @@ function expertMatmulCases(gpu: Gpu, model: Model, type: NumberType): Case[] {
     operations: 2 * pairs * hidden * inner,
     prepare: async (buffers) => {
       const [weight] = await buffers.experts(type, experts, [[hidden, inner]]);
-      const x = await buffers.rows(pairs, inner);
+      const x = await buffers.rows(pairs, inner, arithmetic);
       const y = await buffers.rows(pairs, hidden);
       // Every expert gets about as many pairs, in no particular order.
       const ids = await buffers.integers(

@@ -13,7 +13,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
 #if UNITS
-  let octet = unit_octet(load_unit(p.base, id.x / OCTETS), id.x % OCTETS);
+  let group = id.x / GROUP_OCTETS;
+  let unit = load_unit(p.base, group / GROUPS);
+  let octet = group_octet(unit_group(unit, group % GROUPS), id.x % GROUP_OCTETS);
 #else
   let octet = octet_at(p.base, id.x);
 #endif

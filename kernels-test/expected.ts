@@ -36,6 +36,29 @@ export function expectedLinear(
 }
 
 /**
+ * The same with activations in int8. Sums of 16 or 32 integers are exact; what is rounded is a few
+ * terms for each: the sum times the scales, and what a format's offset adds. Neither passes three
+ * times the sum of the magnitudes that the weights of a group of 32 may have, since the offset is
+ * within the range of the values or near it.
+ */
+export function expectedInt8Linear(
+  w: Values,
+  x: Values,
+  size: { m: number; n: number; k: number },
+): Expected {
+  const bounds = Float64Array.from(w);
+  for (let row = 0; row < size.n; row++) {
+    for (let begin = 0; begin < size.k; begin += 32) {
+      const group = bounds.subarray(row * size.k + begin, row * size.k + begin + 32);
+      group.fill(3 * group.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
+    }
+  }
+  const sizes = matmul(bounds, magnitudes(x), size);
+  const error = sumError(4 * Math.ceil(size.k / 32) + 4);
+  return { values: matmul(w, x, size), tolerance: (i) => sizes[i] * error };
+}
+
+/**
  * `silu(gate) * up`, computed as `gate / (1 + exp(-gate)) * up`. The derivative of silu is at most
  * 1.1.
  */

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
+import type { Gpu } from '../src/gpu/device.ts';
 import type { Recorder } from '../src/gpu/recorder.ts';
 import { embedding } from '../src/kernels/embedding.ts';
-import type { LanesVariant } from '../src/kernels/lanes.ts';
 import {
   expertMatmul,
   groupByExpert,
@@ -10,19 +10,27 @@ import {
   tileCapacity,
 } from '../src/kernels/matmul.ts';
 import { padded, paddedFor, type Rows } from '../src/kernels/matrix.ts';
-import { expertDown, expertGateUp, expertMatvec, matvec } from '../src/kernels/matvec.ts';
+import {
+  expertDown,
+  expertGateUp,
+  expertMatvec,
+  type MatvecVariant,
+  matvec,
+} from '../src/kernels/matvec.ts';
 import { type NumberType, numberFormats } from '../src/quant/index.ts';
-import { expectedLinear, expectedSwiglu } from './expected.ts';
+import { expectedInt8Linear, expectedLinear, expectedSwiglu } from './expected.ts';
 import { openTestGpu, readRows, runOnGpu, type TestBuffers, testBuffers } from './harness.ts';
 import { Random } from './random.ts';
+import { int8Rows } from './reference/int8.ts';
 import { embedding as referenceEmbedding } from './reference/ops.ts';
+import type { Values } from './reference/values.ts';
 import { expectClose, expectSame } from './tolerance.ts';
 
 // Every kernel with every format whose values share scales, against float64 products of what the
 // CPU decodes. The weights are blocks of random bits: every scale, sign and number occurs. Floats are
 // the business of the kernels' own tests.
 
-/** The GPU of these checks. */
+/** The GPU of these checks, unless they are given another. */
 export const gpu = await openTestGpu();
 const indirectUsage = 0x100;
 
@@ -47,10 +55,32 @@ function columnsOf(type: NumberType): readonly [one: number, several: number] {
   return type === 'F8_B128' ? [90, 300] : [blockElements, 3 * blockElements];
 }
 
-/** Rows of x, with the zeros that blocks want past the columns, scaled so that products are about 1. */
-function inputFor(buffers: TestBuffers, type: NumberType, values: Float32Array, columns: number) {
-  return buffers.inputRows(values, columns, paddedFor(type, columns));
+/** How activations meet the weights. */
+export type Arithmetic = 'f32' | 'int8';
+
+/** Formats that can be multiplied in int8. */
+export const integerTypes = blockTypes.filter((type) => numberFormats[type].hasIntegers);
+
+/**
+ * Rows of x, with the zeros that blocks want past the columns, and what they stand for. In int8,
+ * their floats are poison.
+ */
+async function inputFor(
+  buffers: TestBuffers,
+  type: NumberType,
+  arithmetic: Arithmetic,
+  values: Float32Array,
+  columns: number,
+): Promise<{ rows: Rows; values: Values }> {
+  const stride = paddedFor(type, columns);
+  if (arithmetic === 'f32')
+    return { rows: await buffers.inputRows(values, columns, stride), values };
+  const { image, values: quantized } = int8Rows(values, columns);
+  const rows = await buffers.outputRows(values.length / columns, stride);
+  return { rows: { ...rows, q8: await buffers.input(image) }, values: quantized };
 }
+
+const expectedOf = { f32: expectedLinear, int8: expectedInt8Linear };
 
 interface LinearShape {
   rows: number;
@@ -61,30 +91,38 @@ interface LinearShape {
 
 async function checkLinear(
   type: NumberType,
+  arithmetic: Arithmetic,
   shape: LinearShape,
   what: string,
   product: (
     rec: Recorder,
     args: Pick<Parameters<typeof matvec>[1], 'weight' | 'x' | 'y' | 'tokens'>,
   ) => void,
+  on: Gpu,
 ) {
   const { rows, columns, tokens, parts } = shape;
   const random = new Random(`${type} ${rows} ${columns} ${tokens}`);
-  const buffers = testBuffers(gpu);
+  const buffers = testBuffers(on);
   const w = await buffers.randomMatrix(random, type, rows, columns, parts);
   const values = random.normal(tokens * columns, 1 / Math.sqrt(columns));
-  const x = await inputFor(buffers, type, values, columns);
+  const x = await inputFor(buffers, type, arithmetic, values, columns);
   const y = await buffers.outputRows(tokens, padded(rows));
-  await runOnGpu(gpu, (rec) => product(rec, { weight: w.matrix, x, y, tokens }));
+  await runOnGpu(on, (rec) => product(rec, { weight: w.matrix, x: x.rows, y, tokens }));
   expectClose(
-    `${what}, ${type} ${JSON.stringify(shape)}`,
-    await readRows(gpu, y, { rows: tokens, columns: rows }),
-    expectedLinear(w.decoded, values, { m: tokens, n: rows, k: columns }),
+    `${what}, ${type} ${arithmetic} ${JSON.stringify(shape)}`,
+    await readRows(on, y, { rows: tokens, columns: rows }),
+    expectedOf[arithmetic](w.decoded, x.values, { m: tokens, n: rows, k: columns }),
   );
 }
 
 /** @param batches also several tokens at once, whose kernel is the longest to compile */
-export async function checkMatvec(type: NumberType, variant: LanesVariant, batches: boolean) {
+export async function checkMatvec(
+  type: NumberType,
+  arithmetic: Arithmetic,
+  variant: MatvecVariant,
+  batches: boolean,
+  on = gpu,
+) {
   const [one, several] = columnsOf(type);
   const single = [
     { rows: 1, columns: one, tokens: 1 },
@@ -97,13 +135,23 @@ export async function checkMatvec(type: NumberType, variant: LanesVariant, batch
     { rows: 9, columns: several, tokens: 7 },
   ];
   for (const shape of batches ? [...single, ...together] : single) {
-    await checkLinear(type, shape, `matvec, ${variant}`, (rec, args) =>
-      matvec(rec, { ...args, variant }),
+    await checkLinear(
+      type,
+      arithmetic,
+      shape,
+      `matvec, ${variant}`,
+      (rec, args) => matvec(rec, { ...args, variant }),
+      on,
     );
   }
 }
 
-export async function checkMatmul(type: NumberType, variant: MatmulVariant) {
+export async function checkMatmul(
+  type: NumberType,
+  arithmetic: Arithmetic,
+  variant: MatmulVariant,
+  on = gpu,
+) {
   const [one, several] = columnsOf(type);
   // All in one pipeline: the tile of 5 to 16 rows.
   for (const shape of [
@@ -112,8 +160,13 @@ export async function checkMatmul(type: NumberType, variant: MatmulVariant) {
     { rows: 67, columns: several, tokens: 13 },
     { rows: 259, columns: one, tokens: 5 },
   ]) {
-    await checkLinear(type, shape, `matmul, ${variant}`, (rec, { tokens, ...args }) =>
-      matmul(rec, { ...args, rows: tokens, variant }),
+    await checkLinear(
+      type,
+      arithmetic,
+      shape,
+      `matmul, ${variant}`,
+      (rec, { tokens, ...args }) => matmul(rec, { ...args, rows: tokens, variant }),
+      on,
     );
   }
 }
@@ -150,12 +203,12 @@ export async function checkEmbedding(type: NumberType) {
 }
 
 /** Gate, up and down of some experts in two kinds of slots, the pairs that chose them, and inputs. */
-async function expertCase(type: NumberType, tokens: number) {
+async function expertCase(type: NumberType, arithmetic: Arithmetic, tokens: number, on: Gpu) {
   const [one, several] = columnsOf(type);
   const [experts, topK, inner, outer] = [5, 2, 37, 29];
   const absent = [1];
   const random = new Random(`experts ${type} ${tokens}`);
-  const buffers = testBuffers(gpu);
+  const buffers = testBuffers(on);
   const gateUp = await buffers.experts(
     random,
     type,
@@ -171,8 +224,14 @@ async function expertCase(type: NumberType, tokens: number) {
     Array.from({ length: tokens }, () => random.permutation(experts).slice(0, topK)).flat(),
   );
   const pairs = chosen.length;
-  const hidden = random.normal(tokens * several);
-  const between = random.normal(pairs * one);
+  const hidden = await inputFor(
+    buffers,
+    type,
+    arithmetic,
+    random.normal(tokens * several),
+    several,
+  );
+  const between = await inputFor(buffers, type, arithmetic, random.normal(pairs * one), one);
   return {
     buffers,
     experts,
@@ -183,20 +242,22 @@ async function expertCase(type: NumberType, tokens: number) {
     gate: { matrix: gateUp.matrices[0], rows: inner, decoded: gateUp.decoded[0] },
     up: { matrix: gateUp.matrices[1], rows: inner, decoded: gateUp.decoded[1] },
     down: { matrix: downs.matrices[0], rows: outer, decoded: downs.decoded[0] },
-    x: await inputFor(buffers, type, hidden, several),
-    betweenX: await inputFor(buffers, type, between, one),
+    on,
+    arithmetic,
+    x: hidden.rows,
+    betweenX: between.rows,
     isPresent: (q: number) => !absent.includes(chosen[q]),
     hiddenOf: (q: number) =>
-      hidden.subarray(Math.floor(q / topK) * several, (Math.floor(q / topK) + 1) * several),
-    betweenOf: (q: number) => between.subarray(q * one, (q + 1) * one),
+      hidden.values.slice(Math.floor(q / topK) * several, (Math.floor(q / topK) + 1) * several),
+    betweenOf: (q: number) => between.values.slice(q * one, (q + 1) * one),
   };
 }
 
 type ExpertCase = Awaited<ReturnType<typeof expertCase>>;
 
 /** What the expert of pair q should make of `input` by one of its matrices. */
-function expectedPair({ chosen }: ExpertCase, w: ExpertCase['gate'], q: number, x: Float32Array) {
-  return expectedLinear(w.decoded[chosen[q]], x, { m: 1, n: w.rows, k: x.length });
+function expectedPair(of: ExpertCase, w: ExpertCase['gate'], q: number, x: Values) {
+  return expectedOf[of.arithmetic](w.decoded[of.chosen[q]], x, { m: 1, n: w.rows, k: x.length });
 }
 
 /** Checks the products of every pair whose expert is there, and that the others were left alone. */
@@ -208,7 +269,7 @@ async function expectPairs(
 ) {
   const columns = expected(0).reduce((sum, { values }) => sum + values.length, 0);
   const shape = { rows: of.pairs, columns };
-  const actual = await readRows(gpu, y, shape, 'untouched', of.isPresent);
+  const actual = await readRows(of.on, y, shape, 'untouched', of.isPresent);
   for (let q = 0; q < of.pairs; q++) {
     if (!of.isPresent(q)) continue;
     let at = q * columns;
@@ -220,14 +281,19 @@ async function expectPairs(
   }
 }
 
-export async function checkExpertMatvec(type: NumberType, variant: LanesVariant) {
-  const of = await expertCase(type, 3);
+export async function checkExpertMatvec(
+  type: NumberType,
+  arithmetic: Arithmetic,
+  variant: MatvecVariant,
+  on = gpu,
+) {
+  const of = await expertCase(type, arithmetic, 3, on);
   const { buffers, gate, up, down, x, topK, pairs, ids } = of;
   const inner = await buffers.outputRows(pairs, padded(gate.rows));
   const both = await buffers.outputRows(pairs, padded(2 * gate.rows));
   const out = await buffers.outputRows(pairs, padded(down.rows));
   const shared = { ids, pairs, topK, variant };
-  await runOnGpu(gpu, (rec) => {
+  await runOnGpu(on, (rec) => {
     expertGateUp(rec, { ...shared, gate: gate.matrix, up: up.matrix, x, y: inner });
     const product = { ...shared, x, y: both, divisor: topK };
     expertMatvec(rec, { ...product, weight: gate.matrix });
@@ -238,18 +304,23 @@ export async function checkExpertMatvec(type: NumberType, variant: LanesVariant)
     expectedPair(of, gate, q, of.hiddenOf(q)),
     expectedPair(of, up, q, of.hiddenOf(q)),
   ];
-  await expectPairs(`gate-up, ${type}, ${variant}`, of, inner, (q) => {
+  await expectPairs(`gate-up, ${type} ${arithmetic}, ${variant}`, of, inner, (q) => {
     const [g, u] = gateAndUp(q);
     return [expectedSwiglu(g, u)];
   });
-  await expectPairs(`gate and up, ${type}, ${variant}`, of, both, gateAndUp);
-  await expectPairs(`down, ${type}, ${variant}`, of, out, (q) => [
+  await expectPairs(`gate and up, ${type} ${arithmetic}, ${variant}`, of, both, gateAndUp);
+  await expectPairs(`down, ${type} ${arithmetic}, ${variant}`, of, out, (q) => [
     expectedPair(of, down, q, of.betweenOf(q)),
   ]);
 }
 
-export async function checkExpertMatmul(type: NumberType, variant: MatmulVariant) {
-  const of = await expertCase(type, 17);
+export async function checkExpertMatmul(
+  type: NumberType,
+  arithmetic: Arithmetic,
+  variant: MatmulVariant,
+  on = gpu,
+) {
+  const of = await expertCase(type, arithmetic, 17, on);
   const { buffers, experts, gate, up, down, topK, pairs, ids } = of;
   const both = await buffers.outputRows(pairs, padded(2 * gate.rows));
   const out = await buffers.outputRows(pairs, padded(down.rows));
@@ -271,16 +342,16 @@ export async function checkExpertMatmul(type: NumberType, variant: MatmulVariant
     };
     const shared = { pairs, experts, groups, variant };
     const { slotOf, table, rows } = first;
-    await runOnGpu(gpu, (rec) => {
+    await runOnGpu(on, (rec) => {
       groupByExpert(rec, { ...shared, ids, slotOf, table, columns1: rows, columns2: rows });
       for (const product of products) expertMatmul(rec, { ...shared, ...product, product: 1 });
     });
   }
-  await expectPairs(`grouped gate and up, ${type}, ${variant}`, of, both, (q) => [
+  await expectPairs(`grouped gate and up, ${type} ${arithmetic}, ${variant}`, of, both, (q) => [
     expectedPair(of, gate, q, of.hiddenOf(q)),
     expectedPair(of, up, q, of.hiddenOf(q)),
   ]);
-  await expectPairs(`grouped down, ${type}, ${variant}`, of, out, (q) => [
+  await expectPairs(`grouped down, ${type} ${arithmetic}, ${variant}`, of, out, (q) => [
     expectedPair(of, down, q, of.betweenOf(q)),
   ]);
 }

@@ -1,6 +1,6 @@
 import { describe, it } from 'vitest';
-import { manyRowsVariant } from '../src/kernels/lanes.ts';
 import { matmulVariant } from '../src/kernels/matmul.ts';
+import { matvecVariant } from '../src/kernels/matvec.ts';
 import {
   blockTypes,
   checkEmbedding,
@@ -13,12 +13,12 @@ import {
 } from './format-products.ts';
 
 describe.each(blockTypes)('%s, as this device would compute', (type) => {
-  const lanes = manyRowsVariant(gpu);
+  const lanes = matvecVariant(gpu, type);
   const tiles = matmulVariant(gpu);
 
-  it('matvec', () => checkMatvec(type, lanes, representativeTypes.includes(type)));
-  it('experts by matvec', () => checkExpertMatvec(type, lanes));
-  it('matmul', () => checkMatmul(type, tiles));
-  it('experts by matmul', () => checkExpertMatmul(type, tiles));
+  it('matvec', () => checkMatvec(type, 'f32', lanes, representativeTypes.includes(type)));
+  it('experts by matvec', () => checkExpertMatvec(type, 'f32', lanes));
+  it('matmul', () => checkMatmul(type, 'f32', tiles));
+  it('experts by matmul', () => checkExpertMatmul(type, 'f32', tiles));
   it('embedding', () => checkEmbedding(type));
 });

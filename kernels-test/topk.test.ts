@@ -1,4 +1,4 @@
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Gpu } from '../src/gpu/device.ts';
 import { adjustLogits } from '../src/kernels/adjust-logits.ts';
 import { type LanesVariant, lanesVariants } from '../src/kernels/lanes.ts';
@@ -14,7 +14,7 @@ const asHardware = await openTestGpu({ software: false });
 /** A zero of either sign may stand for both: they are equal. */
 const withoutSign = (value: number) => (value === 0 ? 0 : value);
 
-/** Checks against the reference, which is asked about the numbers only. */
+/** Checks against the reference, which is asked about the numbers only: NaN comes before them. */
 async function check(on: Gpu, variant: LanesVariant, logits: Float32Array, k: number) {
   const n = logits.length;
   const buffers = testBuffers(on);
@@ -29,19 +29,21 @@ async function check(on: Gpu, variant: LanesVariant, logits: Float32Array, k: nu
   await runOnGpu(on, (rec) =>
     topK(rec, { logits: input, n, k, scratchValues, scratchIds, values, ids, variant }),
   );
-  const numbers = Uint32Array.from(logits.keys()).filter((i) => !Number.isNaN(logits[i]));
+  const indices = [...logits.keys()];
+  const broken = indices.filter((i) => Number.isNaN(logits[i])).slice(0, k);
+  const numbers = indices.filter((i) => !Number.isNaN(logits[i]));
   const best = reference(
     Float32Array.from(numbers, (i) => logits[i]),
-    k,
+    k - broken.length,
   );
+  const found = broken.length + best.ids.length;
   const expected = new Uint32Array(k).fill(noId);
-  best.ids.forEach((id, i) => {
-    expected[i] = numbers[id];
-  });
+  expected.set([...broken, ...Array.from(best.ids, (id) => numbers[id])]);
   expectSame(`ids, n ${n}, k ${k}`, await readOutput(on, ids, k), expected);
-  const found = best.ids.length;
   const actual = (await readFloats(on, values, k)).subarray(0, found);
-  expectSame('values', actual.map(withoutSign), best.values.map(withoutSign));
+  for (const value of actual.subarray(0, broken.length)) expect(value).toBeNaN();
+  const ofNumbers = actual.subarray(broken.length);
+  expectSame('values', ofNumbers.map(withoutSign), best.values.map(withoutSign));
 }
 
 describe.each(lanesVariants(gpu))('topK, %s', (variant) => {
@@ -75,10 +77,15 @@ describe.each(lanesVariants(gpu))('topK, %s', (variant) => {
     );
   });
 
-  it('passes over NaN, and tells when nothing is left', async () => {
+  it('gives NaN before all numbers, and tells when nothing is left', async () => {
     const random = new Random('topk nan');
-    const logits = random.normal(2500).map((value) => (random.below(3) ? value : Number.NaN));
-    await check(gpu, variant, logits, 20);
+    const logits = random.normal(2500, 1e30);
+    logits.set([Number.POSITIVE_INFINITY, Number.NaN], 1700);
+    for (const k of [1, 2, 20]) await check(gpu, variant, logits, k);
+    // Of either sign, and with any bits.
+    const bits = Uint32Array.of(0x7fc00000, 0xffc00001, 0x7f800001, 0xffffffff);
+    logits.set(new Float32Array(bits.buffer), 640);
+    for (const k of [1, 3, 20]) await check(gpu, variant, logits, k);
     const few = new Float32Array(2500).fill(Number.NaN);
     few.set([3, -5, 3], 1022);
     await check(gpu, variant, few, 8);

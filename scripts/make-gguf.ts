@@ -19,6 +19,7 @@ import { elementCount } from '../src/files/tensors.ts';
 import { NodeFolder } from '../src/node/folder.ts';
 import { NodeFolderSink } from '../src/node/folder-sink.ts';
 import { formatBytes, type NumberType, numberFormats } from '../src/quant/index.ts';
+import { gigabytes, progress } from './progress.ts';
 
 const types = Object.values(numberFormats)
   .filter(({ name, encode }) => encode !== undefined && name !== 'F8_E4M3')
@@ -115,23 +116,4 @@ function parseBytes(text: string): number {
   const bytes = Number(text);
   if (bytes > 0) return bytes;
   throw new InvalidArgumentError('It must be a number of bytes above 0.');
-}
-
-function progress(totalBytes: number): (bytes: number) => void {
-  const began = performance.now();
-  let doneBytes = 0;
-  let shown = 0;
-  return (bytes) => {
-    doneBytes += bytes;
-    const now = performance.now();
-    if (now - shown < 200 && doneBytes < totalBytes) return;
-    shown = now;
-    const rate = doneBytes / 1e6 / ((now - began) / 1e3);
-    const percent = ((100 * doneBytes) / totalBytes).toFixed(1);
-    process.stderr.write(`\r${percent} % of ${gigabytes(totalBytes)}, ${rate.toFixed(0)} MB/s   `);
-  };
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;
 }

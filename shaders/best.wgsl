@@ -3,7 +3,7 @@
 // Values are compared as integers that are in the same order, since a WGSL compiler may assume that
 // there is no NaN and no infinity among floats: `value == value` is not a safe test.
 
-// Key 0, which is that of a NaN, stands for: nothing found, nothing left.
+// Key 0 stands for: nothing found, nothing left.
 struct Best {
   key: u32,
   index: u32,
@@ -11,12 +11,15 @@ struct Best {
 const NOTHING = Best(0u, 0u);
 const BEFORE_ALL = Best(0xffffffffu, 0u);
 
+// A NaN comes before all numbers: what is broken must be seen, not passed over. value_of gives a NaN back.
+const NAN_KEY = 0xfffffffeu;
+
 // Zeros of both signs are equal.
 fn key_of(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   let magnitude = bits & 0x7fffffffu;
   let key = select(0x80000000u - magnitude, 0x80000000u + magnitude, bits == magnitude);
-  return select(key, 0u, magnitude > 0x7f800000u);
+  return select(key, NAN_KEY, magnitude > 0x7f800000u);
 }
 
 fn value_of(key: u32) -> f32 {

@@ -2,9 +2,11 @@
 // TILE_M pairs, for the grouped products of matmul.wgsl.
 //   ids     [pairs] u32, the expert of each pair
 //   order   [pairs] u32, pairs by expert; within an expert in any order: no result depends on it
-//   tiles   [..] (slot of the expert, start in order, pairs, expert)
+//   tiles   [..] (slot of the expert, start in order, pairs, expert), none for an expert without a slot
 //   counts  two triples of workgroup counts for dispatchWorkgroupsIndirect: (x1, tiles, 1), (x2, tiles, 1)
 // One workgroup does it all.
+const NO_SLOT = 0xffffffffu;
+
 struct Params {
   pairs: u32,
   table: u32, // index of expert 0 of this layer in slot_of
@@ -33,8 +35,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
     for (var e = 0u; e < EXPERTS; e++) {
       let pairs = atomicLoad(&next[e]);
       begin[e] = start;
-      for (var done = 0u; done < pairs; done += TILE_M) {
-        tiles[tile] = vec4u(slot_of[p.table + e], start + done, min(TILE_M, pairs - done), e);
+      let slot = slot_of[p.table + e];
+      for (var done = 0u; slot != NO_SLOT && done < pairs; done += TILE_M) {
+        tiles[tile] = vec4u(slot, start + done, min(TILE_M, pairs - done), e);
         tile++;
       }
       start += pairs;

@@ -1,9 +1,11 @@
-// Products of weight matrices with many vectors (prefill), f32 accumulation.
+// Products of weight matrices with many vectors (prefill), f32 accumulation; with INT8, of activations in
+// int8 and weights that are integers (see `int8`).
 //   MODE 0, linear:   y[m, n] = W[n] . x[m]
 //   MODE 1, experts:  y[q, n] = W_e[n] . x[q / divisor], for the pairs q = order[start ..] of expert e
 // In mode 1 the rows are (token, slot) pairs sorted by expert, and `tiles` lists runs of at most TILE_M
 // pairs of one expert: (slot of the expert, start in order, pairs). Tiles of other slabs are left alone.
-//   W [columns, k] any number format; x [.., 8 * octets] f32, zeros past k; y [.., y_stride] f32
+//   W [columns, k] any number format; x [.., 8 * octets] f32, zeros past k, or [.., blocks of 32] in int8;
+//   y [.., y_stride] f32
 //
 // Three ways to share loads among the TILE_M x TILE_N products of a tile:
 //   BROADCAST  a subgroup of LANES lanes; a lane owns COLUMNS columns, the lanes load x together and
@@ -13,16 +15,15 @@
 //              in registers each. For real GPUs.
 //   neither    a register tile of 4 x 4 products per invocation; needs nothing.
 #include "quant/{FORMAT}"
-#if BROADCAST
-enable subgroups;
-diagnostic(off, subgroup_uniformity);
+#if INT8
+#include "int8"
 #endif
 
 struct Params {
   columns: u32,
   octets: u32, // of k
   rows: u32,
-  x_stride: u32, // in octets
+  x_stride: u32, // in octets or blocks
   y_stride: u32,
   first: u32, // of this part's outputs within a row of y
   divisor: u32,
@@ -33,7 +34,10 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 #if BROADCAST
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+#define TOKENS TILE_M
+#include "broadcast"
+#elif INT8
+@group(0) @binding(2) var<storage, read> x: array<vec4u>;
 #else
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 #endif
@@ -61,7 +65,7 @@ fn tile_at(index: u32) -> Tile {
 #endif
 }
 
-// Start, in octets, of the row of x that a tile's row takes; rows past the end repeat the last.
+// Start, in octets or blocks, of the row of x that a tile's row takes; rows past the end repeat the last.
 fn x_row(tile: Tile, row: u32) -> u32 {
   let at = tile.start + min(row, tile.rows - 1u);
 #if MODE == 0
@@ -94,54 +98,24 @@ fn main(
   if (tile.rows == 0u || n0 - lane >= p.columns) {
     return;
   }
-  let units = p.octets / OCTETS; // of a row
-  // Value v = 8 t + j of an octet is x[t, j]; lane v % LANES holds it in register v / LANES.
-  #for l in 0..TILE_M * 8 / LANES
-  let x$l = x_row(tile, ($lu * LANES + lane) / 8u) * 8u + ($lu * LANES + lane) % 8u;
+  let units = p.octets / (GROUPS * GROUP_OCTETS); // of a row
+  #for l in 0..X_REGISTERS
+  let word$l = step_word($lu, lane);
+  let x$l = x_row(tile, word$l / X_WORDS) * X_WORDS + word$l % X_WORDS;
   #endfor
   #for c in 0..COLUMNS
-  let w$c = min(n0 + $cu * LANES, p.columns - 1u) * units;
+  let base$c = tile.base;
+  let column$c = min(n0 + $cu * LANES, p.columns - 1u) * units;
   #endfor
-  #for t in 0..TILE_M
-    #for c in 0..COLUMNS
-  var sum$t_$c = 0.0;
-    #endfor
-  #endfor
-  for (var u = 0u; u < units; u++) {
-    #for c in 0..COLUMNS
-    let raw$c = load_unit(tile.base, w$c + u);
-    #endfor
-    // Not unrolled: the body is long, and every octet's is the same.
-    for (var o = 0u; o < OCTETS; o++) {
-    let k = u * OCTETS + o;
-    #for c in 0..COLUMNS
-    let q$c = unit_octet(raw$c, o);
-    #endfor
-    #for l in 0..TILE_M * 8 / LANES
-    let v$l = x[x$l + 8u * k];
-    #endfor
-    #for t in 0..TILE_M
-      #for j in 0..8
-    {
-      let value = subgroupBroadcast(v$((t * 8 + j) / LANES), $((t * 8 + j) % LANES)u);
-        #for c in 0..COLUMNS
-#if j < 4
-      sum$t_$c = fma(q$c.a[$j], value, sum$t_$c);
-#else
-      sum$t_$c = fma(q$c.b[$(j - 4)], value, sum$t_$c);
-#endif
-        #endfor
-    }
-      #endfor
-    #endfor
-    }
-  }
+#include "broadcast_columns"
   #for t in 0..TILE_M
     #for c in 0..COLUMNS
   store(tile, $tu, n0 + $cu * LANES, sum$t_$c);
     #endfor
   #endfor
 }
+#elif SHARED && INT8
+#include "matmul_shared_int8"
 #elif SHARED
 // TILE_M and TILE_N are multiples of 16; a step takes 16 k: two groups of eight.
 var<workgroup> shared_x: array<vec4f, TILE_M * 4u>; // [row][k / 4]
@@ -199,6 +173,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     #endfor
   #endfor
 }
+#elif INT8
+#include "matmul_tile_int8"
 #else
 // TILE_M is a multiple of 4: each invocation takes 4 columns and, one after the other, runs of 4 rows.
 @compute @workgroup_size(WORKGROUP)

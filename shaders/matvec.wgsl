@@ -1,41 +1,15 @@
-// Products of a weight matrix with few vectors, f32 accumulation.
-//   MODE 0, linear:   y[t, n]  = sum over k of W[n, k] x[t, k]
-//   MODE 1, gate-up:  y[q, n]  = silu(G[n] . x[q / top_k]) * (U[n] . x[q / top_k])      (SwiGLU)
-//   MODE 2, product:  y[q, n]  = W[n] . x[q / top_k]; with top_k = 1, the down product
-// In modes 1 and 2, q counts (token, slot) pairs; the matrices are those of expert ids[q], found in
-// its slot of the bound slab. Pairs whose expert is not in this slab are left alone.
-//   W [rows, k] any number format; x [.., 8 * octets] f32, zeros past k; y [.., y_stride] f32
+// Products of a weight matrix with few vectors, f32 accumulation: the modes of `matvec_params`.
 // A group of lanes computes ROWS outputs for TOKENS vectors: loads of x serve ROWS rows, loads of W
-// serve TOKENS vectors. Lanes split k.
+// serve TOKENS vectors. Lanes split k. With INT8, x is in int8 and weights are integers (see `int8`).
 #include "quant/{FORMAT}"
 #include "lanes"
-
-struct Params {
-  rows: u32,
-  octets: u32, // of columns
-  tokens: u32, // or pairs
-  x_stride4: u32, // in vec4
-  y_stride: u32,
-  first: u32, // of these outputs within a row of y
-  top_k: u32,
-  table: u32, // index of expert 0 of this layer in slots
-  first_slot: u32,
-  slots: u32,
-  slot_stride: u32, // from one slot to the next, in 16 bytes
-  matrix_start: u32, // from the slot's start to the matrix, in 16 bytes
-  up_start: u32, // MODE 1: from the slot's start to the up matrix
-}
-@group(0) @binding(0) var<uniform> p: Params;
+#include "matvec_params"
+#if INT8
+#include "int8"
+@group(0) @binding(2) var<storage, read> x: array<vec4u>;
+#else
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-#if MODE > 0
-@group(0) @binding(4) var<storage, read> ids: array<u32>;
-@group(0) @binding(5) var<storage, read> slot_of: array<u32>;
 #endif
-
-fn silu(v: f32) -> f32 {
-  return v / (1.0 + exp(-v));
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -47,12 +21,17 @@ fn main(
     return;
   }
   let last = p.rows - 1u;
-  let units = p.octets / OCTETS; // of a row
+  let groups = p.octets / GROUP_OCTETS; // of a row
+#if INT8
+  let x_stride = 3u * p.x_stride; // in vec4
+#else
+  let x_stride = 2u * p.x_stride;
+#endif
 #if MODE == 0
   let token = workgroup.y * TOKENS;
   let base = 0u;
   #for t in 0..TOKENS
-  let x$t = min(token + $tu, p.tokens - 1u) * p.x_stride4;
+  let x$t = min(token + $tu, p.tokens - 1u) * x_stride;
   #endfor
 #else
   let token = workgroup.y;
@@ -62,10 +41,10 @@ fn main(
   }
   let base = slot * p.slot_stride + p.matrix_start;
   let up_base = slot * p.slot_stride + p.up_start;
-  let x0 = token / p.top_k * p.x_stride4;
+  let x0 = token / p.top_k * x_stride;
 #endif
   #for r in 0..ROWS
-  let w$r = min(n0 + $ru, last) * units;
+  let w$r = min(n0 + $ru, last) * groups;
     #for t in 0..TOKENS
   var sum$r_$t = 0.0;
     #endfor
@@ -73,34 +52,54 @@ fn main(
   var up$r = 0.0;
 #endif
   #endfor
-  for (var u = lane; u < units; u += lanes) {
+  for (var k = lane; k < groups; k += lanes) {
+#if INT8
+    #for t in 0..TOKENS
+    let activations$t = Activations(
+      activation_sixteen(x[x$t + 3u * k]),
+      activation_sixteen(x[x$t + 3u * k + 1u]),
+      bitcast<vec4f>(x[x$t + 3u * k + 2u]),
+    );
+    #endfor
     #for r in 0..ROWS
-    let raw$r = load_unit(base, w$r + u);
+    {
+      let w = weights_of(group_at(base, w$r + k));
+      #for t in 0..TOKENS
+      sum$r_$t += product(w, activations$t);
+      #endfor
 #if MODE == 1
-    let raw_up$r = load_unit(up_base, w$r + u);
+      up$r += product(weights_of(group_at(up_base, w$r + k)), activations0);
+#endif
+    }
+    #endfor
+#else
+    #for r in 0..ROWS
+    let group$r = group_at(base, w$r + k);
+#if MODE == 1
+    let up_group$r = group_at(up_base, w$r + k);
 #endif
     #endfor
-    #for o in 0..OCTETS
-    {
-      let k = 2u * (u * OCTETS + $ou);
+    // Not unrolled: the body is long.
+    for (var o = 0u; o < GROUP_OCTETS; o++) {
+      let at = 2u * (k * GROUP_OCTETS + o);
       #for t in 0..TOKENS
-      let xa$t = x[x$t + k];
-      let xb$t = x[x$t + k + 1u];
+      let xa$t = x[x$t + at];
+      let xb$t = x[x$t + at + 1u];
       #endfor
       #for r in 0..ROWS
       {
-        let w = unit_octet(raw$r, $ou);
+        let w = group_octet(group$r, o);
         #for t in 0..TOKENS
         sum$r_$t += dot(w.a, xa$t) + dot(w.b, xb$t);
         #endfor
 #if MODE == 1
-        let v = unit_octet(raw_up$r, $ou);
+        let v = group_octet(up_group$r, o);
         up$r += dot(v.a, xa0) + dot(v.b, xb0);
 #endif
       }
       #endfor
     }
-    #endfor
+#endif
   }
   var sums: array<f32, SUMS>;
   #for r in 0..ROWS
@@ -124,4 +123,10 @@ fn main(
   }
     #endfor
   #endfor
+}
+
+// Lanes take the groups of a row one by one, so that short rows keep many of them busy; neighbours then
+// load the same unit.
+fn group_at(base: u32, i: u32) -> Group {
+  return unit_group(load_unit(base, i / GROUPS), i % GROUPS);
 }

@@ -39,8 +39,8 @@ fn main(
     }
     last = reduce_best(best, lane);
     most = select(most, value_of(last.key), s == 0u);
-    // Logits that are not numbers find no expert: an index in range keeps later kernels in bounds,
-    // and a token with no number at all gets the weights 0 / 0.
+    // A logit that is no number comes first and makes all weights NaN, so that it is seen in the end.
+    // Only more experts per token than there are find none.
     let found = last.key != 0u;
     let weight = select(0.0, exp(value_of(last.key) - most), found);
     sum += weight;

@@ -3,7 +3,8 @@
 // there is a value before it. So, after topk_blocks.wgsl:
 //   BLOCKS       keys [n] of the blocks' largest values -> the k first blocks' indices
 //   otherwise    values [n] and those indices -> top_values [k] f32, top_ids [k] u32
-// An index of 0xffffffff means: no number was left. One group of lanes does it all.
+// NaN counts as the largest value of all. An index of 0xffffffff means: fewer than k values. One group of
+// lanes does it all.
 #include "lanes"
 #include "best"
 

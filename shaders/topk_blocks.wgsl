@@ -1,4 +1,4 @@
-// The largest value of each block of BLOCK values, as a key (see best.wgsl; 0: no number in it). The
+// The largest value of each block of BLOCK values, as a key (see best.wgsl). The
 // first step of topk.wgsl. One group of lanes per block.
 //   values [n] f32; keys [blocks] u32
 #include "lanes"

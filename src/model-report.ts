@@ -1,7 +1,7 @@
 import type { Checkpoint } from './files/checkpoint.ts';
 import type { ModelConfig, YarnConfig } from './files/model-config.ts';
 import { elementCount, type TensorInfo } from './files/tensors.ts';
-import { isExpert, isUnused, type MemoryNeeds, memoryNeeds } from './memory-needs.ts';
+import { isExpert, isUnused, type MemoryNeeds, memoryNeeds } from './model/memory-needs.ts';
 import type { NumberType } from './quant/index.ts';
 import { ChatTemplate } from './text/chat-template.ts';
 import { Tokenizer } from './text/tokenizer.ts';

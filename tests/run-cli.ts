@@ -20,6 +20,8 @@ export interface CliOptions {
   launcher?: string;
   /** Sees stdout as it grows, to act while the program runs. */
   onOutput?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
+  /** Interrupts it, as Ctrl-C does, after so many milliseconds. */
+  killAfterMs?: number;
 }
 
 /** Runs `mowgli` as a process of its own, with no terminal. */
@@ -40,6 +42,10 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
     });
+    if (options.killAfterMs !== undefined) {
+      const timer = setTimeout(() => child.kill('SIGINT'), options.killAfterMs);
+      child.on('close', () => clearTimeout(timer));
+    }
     child.on('error', reject);
     child.on('close', (code) => resolve({ code, stdout, stderr: withoutDawnsWarnings(stderr) }));
     child.stdin.on('error', () => {}); // It may exit without reading.

@@ -39,3 +39,30 @@ fn iq1_octet(code: u32, shift: f32, scale: f32) -> Octet {
     (vec4f(digits2(code >> 8u)) - 1.0 + shift) * scale,
   );
 }
+
+// Four digits of 2 and of 3 bits, one to a byte.
+fn digit_bytes2(code: u32) -> u32 {
+  let pairs = (code | (code << 12u)) & 0x000f000fu;
+  return (pairs | (pairs << 6u)) & 0x03030303u;
+}
+fn digit_bytes3(code: u32) -> u32 {
+  let pairs = (code & 0x3fu) | ((code & 0xfc0u) << 10u);
+  return (pairs & 0x00070007u) | ((pairs & 0x00380038u) << 5u);
+}
+// The digits of two points of eight, or of four points of four, one to a byte.
+fn sixteen_digits2(code0: u32, code1: u32) -> vec4u {
+  return vec4u(
+    digit_bytes2(code0 & 0xffu),
+    digit_bytes2(code0 >> 8u),
+    digit_bytes2(code1 & 0xffu),
+    digit_bytes2(code1 >> 8u),
+  );
+}
+fn sixteen_digits3(codes: vec4u) -> vec4u {
+  return vec4u(
+    digit_bytes3(codes.x),
+    digit_bytes3(codes.y),
+    digit_bytes3(codes.z),
+    digit_bytes3(codes.w),
+  );
+}

@@ -4,7 +4,20 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/codebook"
-#include "quant/single"
+#include "quant/iq1_integers"
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 8u * 50u;
+  let g = i % 8u;
+  let low = (vec4u(word_at(block + 2u + 4u * g)) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(0xffu);
+  let word = half_at(block + 34u + 2u * g);
+  let high = (vec4u(word) >> vec4u(0u, 3u, 6u, 9u)) & vec4u(7u);
+  return Unit(
+    low | (high << vec4u(8u)),
+    vec4u(word >> 15u),
+    vec2f(f16_at(block) * f32(2u * ((word >> 12u) & 7u) + 1u) * 0.125),
+  );
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let block = 16u * base + i / 32u * 50u;

@@ -4,7 +4,21 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/codebook"
-#include "quant/single"
+#define HALVES 1
+#include "quant/iq2_integers"
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 8u * 82u;
+  let g = i % 8u;
+  let low = (vec4u(word_at(block + 2u + 4u * g)) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(0xffu);
+  let high = (vec4u(byte_at(block + 66u + g)) >> vec4u(0u, 2u, 4u, 6u)) & vec4u(3u);
+  let scales = byte_at(block + 74u + g);
+  return Unit(
+    low | (high << vec4u(8u)),
+    word_at(block + 34u + 4u * g),
+    f16_at(block) * (vec2f(vec2u(scales & 15u, scales >> 4u)) + 0.5) * 0.25,
+  );
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let block = 16u * base + i / 32u * 82u;

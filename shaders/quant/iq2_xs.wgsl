@@ -3,7 +3,22 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/codebook"
-#include "quant/single"
+#define HALVES 1
+#include "quant/iq2_integers"
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 8u * 74u;
+  let words = words2_at(block + 2u + i % 8u * 8u);
+  let halves = vec4u(words.xx, words.yy) >> vec4u(0u, 16u, 0u, 16u);
+  let sevens = (halves >> vec4u(9u)) & vec4u(127u);
+  let signs = sevens | ((countOneBits(sevens) & vec4u(1u)) << vec4u(7u));
+  let scales = byte_at(block + 66u + i % 8u);
+  return Unit(
+    halves & vec4u(511u),
+    signs.x | (signs.y << 8u) | (signs.z << 16u) | (signs.w << 24u),
+    f16_at(block) * (vec2f(vec2u(scales & 15u, scales >> 4u)) + 0.5) * 0.25,
+  );
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let block = 16u * base + i / 32u * 74u;

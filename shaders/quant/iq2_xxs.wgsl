@@ -4,7 +4,19 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/codebook"
-#include "quant/single"
+#include "quant/iq2_integers"
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 8u * 66u;
+  let words = words2_at(block + 2u + i % 8u * 8u);
+  let sevens = (vec4u(words.y) >> vec4u(0u, 7u, 14u, 21u)) & vec4u(127u);
+  let signs = sevens | ((countOneBits(sevens) & vec4u(1u)) << vec4u(7u));
+  return Unit(
+    (vec4u(words.x) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(0xffu),
+    signs.x | (signs.y << 8u) | (signs.z << 16u) | (signs.w << 24u),
+    vec2f(f16_at(block) * (f32(words.y >> 28u) + 0.5) * 0.25),
+  );
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let block = 16u * base + i / 32u * 66u;

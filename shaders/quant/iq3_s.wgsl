@@ -4,7 +4,27 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/codebook"
-#include "quant/single"
+#define LARGEST 15
+#include "quant/iq3_integers"
+
+fn level_bytes(digits: vec4u) -> vec4u {
+  return 0x01010101u + 2u * digits;
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 8u * 110u;
+  let g = i % 8u;
+  let points = words2_at(block + 2u + 8u * g);
+  let ninth = vec4u(byte_at(block + 66u + g)) >> vec4u(0u, 1u, 2u, 3u);
+  let shifts = vec4u(0u, 8u, 16u, 24u);
+  let nibble = (byte_at(block + 106u + g / 2u) >> (g % 2u * 4u)) & 15u;
+  return Unit(
+    ((vec4u(points.x) >> shifts) & vec4u(0xffu)) | ((ninth & vec4u(1u)) << vec4u(8u)),
+    ((vec4u(points.y) >> shifts) & vec4u(0xffu)) | (((ninth >> vec4u(4u)) & vec4u(1u)) << vec4u(8u)),
+    word_at(block + 74u + 4u * g),
+    f16_at(block) * f32(1u + 2u * nibble),
+  );
+}
 
 fn levels(code: u32) -> vec4f {
   return vec4f(1u + 2u * digits3(code));

@@ -3,7 +3,23 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/iq4_levels"
-#include "quant/single"
+#define GROUPS 1
+#define LARGEST 127
+#include "quant/integers"
+
+struct Unit {
+  d: f32,
+  q: vec4u,
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let byte = 16u * base + i * 18u;
+  return Unit(f16_at(byte), words4_at(byte + 2u));
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return scaled(iq4_sixteen(unit.q, 0u), iq4_sixteen(unit.q, 4u), unit.d);
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let byte = 16u * base + i / 4u * 18u;

@@ -4,7 +4,31 @@
 #include "quant/octet"
 #include "quant/words"
 #include "quant/iq4_levels"
-#include "quant/single"
+#define GROUPS 1
+#define LARGEST 127
+#include "quant/integers"
+
+struct Unit {
+  d: f32,
+  q: vec4u,
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let at = 4u * base + i / 8u * 34u; // in words: 136 bytes are 34
+  let g = i % 8u;
+  let head = weights[at];
+  let low = (weights[at + 1u] >> (4u * g)) & 15u;
+  let s = low | (((head >> (16u + 2u * g)) & 3u) << 4u);
+  let q = at + 2u + 4u * g;
+  return Unit(
+    unpack2x16float(head).x * (f32(s) - 32.0),
+    vec4u(weights[q], weights[q + 1u], weights[q + 2u], weights[q + 3u]),
+  );
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return scaled(iq4_sixteen(unit.q, 0u), iq4_sixteen(unit.q, 4u), unit.d);
+}
 
 fn octet_at(base: u32, i: u32) -> Octet {
   let at = 4u * base + i / 32u * 34u; // in words: 136 bytes are 34

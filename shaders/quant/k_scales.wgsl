@@ -10,3 +10,10 @@ fn scale_and_minimum(words: vec3u, j: u32) -> vec2f {
   let late = vec2u((c & 15u) | ((a >> 2u) & 48u), ((c >> 4u) & 15u) | ((b >> 2u) & 48u));
   return vec2f(select(late, early, j < 4u));
 }
+// Scales and minima 4 half .. 4 half + 3, each four to a word.
+fn scales_and_minima(words: vec3u, half: u32) -> vec2u {
+  let early = words.xy & vec2u(0x3f3f3f3fu);
+  let low = (words.zz >> vec2u(0u, 4u)) & vec2u(0x0f0f0f0fu);
+  let late = low | ((words.xy >> vec2u(2u)) & vec2u(0x30303030u));
+  return select(early, late, half == 1u);
+}

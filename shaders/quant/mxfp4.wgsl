@@ -2,7 +2,42 @@
 // float E2M1 (OCP Microscaling Formats 1.0). Weight = 2^(e - 128) * (twice the float).
 #include "quant/octet"
 #include "quant/words"
-#include "quant/single"
+#define GROUPS 1
+#define LARGEST 12
+#include "quant/integers"
+
+struct Unit {
+  d: f32,
+  q: vec4u,
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let byte = 16u * base + i * 17u;
+  let at = byte / 4u;
+  let w = vec4u(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+  let next = vec4u(w.yzw, weights[at + 4u]);
+  let shift = byte % 4u * 8u;
+  let d = ldexp(1.0, i32((w.x >> shift) & 0xffu) - 128);
+  // The nibbles begin a byte later; shifts of 32 bits are not defined.
+  let q = ((w >> vec4u(shift)) >> vec4u(8u)) | (next << vec4u(24u - shift));
+  return Unit(d, q);
+}
+
+// As bytes, twice the values of 16 nibbles, from `shift` on in each byte.
+fn doubled_sixteen(words: vec4u, shift: u32) -> vec4u {
+  let ones = vec4u(0x01010101u);
+  let q = nibbles_of(words, shift);
+  let m = q & vec4u(0x07070707u);
+  // 0..3 are themselves; of 4..7 the lower two bits count twice, and 7 is two more.
+  let lower = m & (((m >> vec4u(2u)) & ones) * 3u);
+  let magnitude = m + lower + ((lower & (lower >> vec4u(1u)) & ones) << vec4u(1u));
+  let nonzero = m | (m >> vec4u(1u)) | (m >> vec4u(2u));
+  return negated(magnitude, (q >> vec4u(3u)) & nonzero & ones);
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return scaled(doubled_sixteen(unit.q, 0u), doubled_sixteen(unit.q, 4u), unit.d);
+}
 
 // Blocks begin at any byte.
 fn bytes_at(byte: u32) -> u32 {

@@ -2,7 +2,11 @@
 // nibble of byte j for j < 16, the high nibble of byte j - 16 from there on.
 #include "quant/octet"
 #include "quant/words"
-#define OCTETS 4
+#define GROUPS 1
+#define LARGEST 15
+#define UNSIGNED 1
+#define OFFSETS 1
+#include "quant/integers"
 
 struct Unit {
   d: f32,
@@ -20,14 +24,17 @@ fn load_unit(base: u32, i: u32) -> Unit {
   return Unit(d, select((w >> vec4u(16u)) | (next << vec4u(16u)), next, odd));
 }
 
-fn nibbles(word: u32, shift: u32) -> vec4f {
-  return vec4f((vec4u(word) >> (vec4u(0u, 8u, 16u, 24u) + shift)) & vec4u(15u)) - 8.0;
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return Group(
+    nibbles_of(unit.q, 0u),
+    nibbles_of(unit.q, 4u),
+    vec2f(unit.d),
+    vec2f(-8.0 * unit.d),
+  );
 }
 
-fn unit_octet(unit: Unit, o: u32) -> Octet {
-  let pair = select(unit.q.xy, unit.q.zw, o % 2u == 1u);
-  let shift = o / 2u * 4u;
-  return Octet(nibbles(pair.x, shift) * unit.d, nibbles(pair.y, shift) * unit.d);
+fn nibbles(word: u32, shift: u32) -> vec4f {
+  return vec4f((vec4u(word) >> (vec4u(0u, 8u, 16u, 24u) + shift)) & vec4u(15u)) - 8.0;
 }
 
 fn octet_at(base: u32, i: u32) -> Octet {

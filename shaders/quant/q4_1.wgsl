@@ -2,7 +2,11 @@
 // q the low nibble of byte j for j < 16, the high nibble of byte j - 16 from there on.
 #include "quant/octet"
 #include "quant/words"
-#define OCTETS 4
+#define GROUPS 1
+#define LARGEST 15
+#define UNSIGNED 1
+#define OFFSETS 1
+#include "quant/integers"
 
 struct Unit {
   scale: vec2f, // d, m
@@ -15,15 +19,18 @@ fn load_unit(base: u32, i: u32) -> Unit {
   return Unit(unpack2x16float(weights[at]), q);
 }
 
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return Group(
+    nibbles_of(unit.q, 0u),
+    nibbles_of(unit.q, 4u),
+    unit.scale.xx,
+    unit.scale.yy,
+  );
+}
+
 fn nibbles(word: u32, shift: u32, scale: vec2f) -> vec4f {
   let q = (vec4u(word) >> (vec4u(0u, 8u, 16u, 24u) + shift)) & vec4u(15u);
   return vec4f(q) * scale.x + scale.y;
-}
-
-fn unit_octet(unit: Unit, o: u32) -> Octet {
-  let pair = select(unit.q.xy, unit.q.zw, o % 2u == 1u);
-  let shift = o / 2u * 4u;
-  return Octet(nibbles(pair.x, shift, unit.scale), nibbles(pair.y, shift, unit.scale));
 }
 
 fn octet_at(base: u32, i: u32) -> Octet {

@@ -3,42 +3,43 @@
 // the next in their high ones. Weight = d * scale * q - dmin * minimum.
 #include "quant/octet"
 #include "quant/k_scales"
-#define OCTETS 8
+#define GROUPS 4
+#define LARGEST 15
+#define UNSIGNED 1
+#define OFFSETS 1
+#include "quant/integers"
 @group(0) @binding(1) var<storage, read> weights: array<vec4u>;
 
-// A unit is the 64 weights of 32 bytes of nibbles.
+// A unit is the 128 weights of 64 bytes of nibbles.
 struct Unit {
-  low: vec2f, // d * scale and dmin * minimum of the block in the low nibbles
-  high: vec2f,
-  q0: vec4u,
-  q1: vec4u,
+  d: vec2f, // d, dmin
+  scales: vec2u, // scales and minima, four to a word
+  q: array<vec4u, 4>,
 }
 
 fn load_unit(base: u32, i: u32) -> Unit {
-  let block = base + i / 4u * 9u;
-  let pair = i % 4u;
+  let block = base + i / 2u * 9u;
+  let half = i % 2u;
   let head = weights[block];
-  let d = unpack2x16float(head.x);
-  let at = block + 1u + 2u * pair;
+  let at = block + 1u + 4u * half;
   return Unit(
-    d * scale_and_minimum(head.yzw, 2u * pair),
-    d * scale_and_minimum(head.yzw, 2u * pair + 1u),
-    weights[at],
-    weights[at + 1u],
+    unpack2x16float(head.x),
+    scales_and_minima(head.yzw, half),
+    array<vec4u, 4>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]),
   );
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  let scale = unit.d * vec2f((unit.scales >> vec2u(8u * g)) & vec2u(0xffu));
+  let a = select(unit.q[0], unit.q[2], g >= 2u);
+  let b = select(unit.q[1], unit.q[3], g >= 2u);
+  let shift = g % 2u * 4u;
+  return Group(nibbles_of(a, shift), nibbles_of(b, shift), scale.xx, -scale.yy);
 }
 
 fn nibbles(word: u32, shift: u32, scale: vec2f) -> vec4f {
   let q = (vec4u(word) >> (vec4u(0u, 8u, 16u, 24u) + shift)) & vec4u(15u);
   return vec4f(q) * scale.x - scale.y;
-}
-
-fn unit_octet(unit: Unit, o: u32) -> Octet {
-  let four = select(unit.q0, unit.q1, o / 2u % 2u == 1u);
-  let pair = select(four.xy, four.zw, o % 2u == 1u);
-  let scale = select(unit.low, unit.high, o >= 4u);
-  let shift = o / 4u * 4u;
-  return Octet(nibbles(pair.x, shift, scale), nibbles(pair.y, shift, scale));
 }
 
 fn octet_at(base: u32, i: u32) -> Octet {

@@ -2,7 +2,32 @@
 // nibbles as in Q4_0; weight j is d * q + m, bit 4 of q being bit j of the u32.
 #include "quant/octet"
 #include "quant/words"
-#include "quant/single"
+#define GROUPS 1
+#define LARGEST 31
+#define UNSIGNED 1
+#define OFFSETS 1
+#include "quant/integers"
+
+struct Unit {
+  scale: vec2f, // d, m
+  high: u32,
+  q: vec4u,
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let at = 4u * base + 6u * i;
+  let q = vec4u(weights[at + 2u], weights[at + 3u], weights[at + 4u], weights[at + 5u]);
+  return Unit(unpack2x16float(weights[at]), weights[at + 1u], q);
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return Group(
+    nibbles_of(unit.q, 0u) | (sixteen_bits(unit.high) << vec4u(4u)),
+    nibbles_of(unit.q, 4u) | (sixteen_bits(unit.high >> 16u) << vec4u(4u)),
+    unit.scale.xx,
+    unit.scale.yy,
+  );
+}
 
 fn fives(word: u32, shift: u32, high: u32) -> vec4f {
   let low = (vec4u(word) >> (vec4u(0u, 8u, 16u, 24u) + shift)) & vec4u(15u);

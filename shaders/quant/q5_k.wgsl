@@ -2,32 +2,47 @@
 // byte l is the fifth bit of weight l of block b.
 #include "quant/octet"
 #include "quant/k_scales"
-#define OCTETS 8
+#define GROUPS 4
+#define LARGEST 31
+#define UNSIGNED 1
+#define OFFSETS 1
+#include "quant/integers"
 @group(0) @binding(1) var<storage, read> weights: array<vec4u>;
 
-// A unit is the 64 weights of 32 bytes of nibbles.
+// A unit is the 128 weights of 64 bytes of nibbles.
 struct Unit {
-  low: vec2f, // d * scale and dmin * minimum of the block in the low nibbles
-  high: vec2f,
-  q0: vec4u,
-  q1: vec4u,
-  h0: vec4u, // fifth bits: bit 0 of each byte belongs to the low nibble, bit 1 to the high one
-  h1: vec4u,
+  d: vec2f, // d, dmin
+  scales: vec2u, // scales and minima, four to a word
+  q: array<vec4u, 4>,
+  high: array<vec4u, 2>, // fifth bits: bit g of each byte belongs to group g
 }
 
 fn load_unit(base: u32, i: u32) -> Unit {
-  let block = base + i / 4u * 11u;
-  let pair = i % 4u;
+  let block = base + i / 2u * 11u;
+  let half = i % 2u;
   let head = weights[block];
-  let d = unpack2x16float(head.x);
-  let at = block + 3u + 2u * pair;
+  let at = block + 3u + 4u * half;
   return Unit(
-    d * scale_and_minimum(head.yzw, 2u * pair),
-    d * scale_and_minimum(head.yzw, 2u * pair + 1u),
-    weights[at],
-    weights[at + 1u],
-    weights[block + 1u] >> vec4u(2u * pair),
-    weights[block + 2u] >> vec4u(2u * pair),
+    unpack2x16float(head.x),
+    scales_and_minima(head.yzw, half),
+    array<vec4u, 4>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]),
+    array<vec4u, 2>(weights[block + 1u] >> vec4u(4u * half), weights[block + 2u] >> vec4u(4u * half)),
+  );
+}
+
+fn unit_group(unit: Unit, g: u32) -> Group {
+  let scale = unit.d * vec2f((unit.scales >> vec2u(8u * g)) & vec2u(0xffu));
+  let a = select(unit.q[0], unit.q[2], g >= 2u);
+  let b = select(unit.q[1], unit.q[3], g >= 2u);
+  let shift = g % 2u * 4u;
+  let bits = vec4u(0x01010101u);
+  let high_a = ((unit.high[0] >> vec4u(g)) & bits) << vec4u(4u);
+  let high_b = ((unit.high[1] >> vec4u(g)) & bits) << vec4u(4u);
+  return Group(
+    nibbles_of(a, shift) | high_a,
+    nibbles_of(b, shift) | high_b,
+    scale.xx,
+    -scale.yy,
   );
 }
 
@@ -36,20 +51,6 @@ fn fives(word: u32, shift: u32, high: u32, bit: u32, scale: vec2f) -> vec4f {
   let q = (vec4u(word) >> (bytes + shift)) & vec4u(15u);
   let fifth = (vec4u(high) >> (bytes + bit)) & vec4u(1u);
   return vec4f(q | (fifth << vec4u(4u))) * scale.x - scale.y;
-}
-
-fn unit_octet(unit: Unit, o: u32) -> Octet {
-  let second = o / 2u % 2u == 1u;
-  let four = select(unit.q0, unit.q1, second);
-  let four_high = select(unit.h0, unit.h1, second);
-  let pair = select(four.xy, four.zw, o % 2u == 1u);
-  let high = select(four_high.xy, four_high.zw, o % 2u == 1u);
-  let scale = select(unit.low, unit.high, o >= 4u);
-  let bit = o / 4u;
-  return Octet(
-    fives(pair.x, 4u * bit, high.x, bit, scale),
-    fives(pair.y, 4u * bit, high.y, bit, scale),
-  );
 }
 
 fn octet_at(base: u32, i: u32) -> Octet {

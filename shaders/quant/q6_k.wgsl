@@ -4,7 +4,48 @@
 // of the half's 32, and scale 8 half + 2 r + l / 16. Weight = d * scale * (q - 32).
 #include "quant/octet"
 #include "quant/words"
-#include "quant/single"
+#define GROUPS 4
+#define LARGEST 32
+#define HALVES 1
+#include "quant/integers"
+
+// A unit is half a super-block; group r of it is the weights 32 r + l.
+struct Unit {
+  d: f32,
+  scales: vec2u,
+  low: array<vec4u, 4>,
+  high: array<vec4u, 2>,
+}
+
+fn load_unit(base: u32, i: u32) -> Unit {
+  let block = 16u * base + i / 2u * 210u;
+  let half = i % 2u;
+  let low0 = words8_at(block + half * 64u);
+  let low1 = words8_at(block + half * 64u + 32u);
+  return Unit(
+    f16_at(block + 208u),
+    words2_at(block + 192u + half * 8u),
+    array<vec4u, 4>(low0[0], low0[1], low1[0], low1[1]),
+    words8_at(block + 128u + half * 32u),
+  );
+}
+
+fn unit_group(unit: Unit, r: u32) -> Group {
+  let odd = r % 2u == 1u;
+  let shift = r / 2u * 4u;
+  let upper = vec4u(0x03030303u);
+  let a = nibbles_of(select(unit.low[0], unit.low[2], odd), shift);
+  let b = nibbles_of(select(unit.low[1], unit.low[3], odd), shift);
+  let high_a = ((unit.high[0] >> vec4u(2u * r)) & upper) << vec4u(4u);
+  let high_b = ((unit.high[1] >> vec4u(2u * r)) & upper) << vec4u(4u);
+  let scales = bitcast<i32>(select(unit.scales.x, unit.scales.y, r >= 2u) >> (r % 2u * 16u));
+  return Group(
+    less(a | high_a, 0x20202020u),
+    less(b | high_b, 0x20202020u),
+    unit.d * vec2f(vec2i(scales << 24u, scales << 16u) >> vec2u(24u)),
+    vec2f(),
+  );
+}
 
 fn sixes(low: u32, shift: u32, high: u32, bit: u32) -> vec4f {
   let bytes = vec4u(0u, 8u, 16u, 24u);

@@ -1,7 +1,9 @@
 // Q8_0: blocks of 32 in 34 bytes: scale d (f16), then 32 signed bytes; weight j is d * q[j].
 #include "quant/octet"
 #include "quant/words"
-#define OCTETS 4
+#define GROUPS 1
+#define LARGEST 128
+#include "quant/integers"
 
 struct Unit {
   d: f32,
@@ -27,13 +29,8 @@ fn load_unit(base: u32, i: u32) -> Unit {
   );
 }
 
-fn unit_octet(unit: Unit, o: u32) -> Octet {
-  let four = select(unit.q[0], unit.q[1], o / 2u == 1u);
-  let pair = select(four.xy, four.zw, o % 2u == 1u);
-  return Octet(
-    vec4f(signed_bytes_of(pair.x)) * unit.d,
-    vec4f(signed_bytes_of(pair.y)) * unit.d,
-  );
+fn unit_group(unit: Unit, g: u32) -> Group {
+  return scaled(unit.q[0], unit.q[1], unit.d);
 }
 
 fn octet_at(base: u32, i: u32) -> Octet {

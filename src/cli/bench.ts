@@ -4,6 +4,7 @@ import type { Interrupt } from './interrupt.ts';
 import { addModelOptions, type ModelFlags, openModel } from './open-model.ts';
 import { integer, integers, usageError } from './options.ts';
 import { print, printJson } from './output.ts';
+import { randomTokens } from './random-tokens.ts';
 import { markdownTable } from './table.ts';
 import { formatBytes, formatRate } from './units.ts';
 
@@ -68,7 +69,7 @@ async function bench(flags: Flags, signal: AbortSignal): Promise<void> {
   }
   const { model, loadMs } = await openModel(flags, signal);
   try {
-    const random = randomIds(model.config.vocabSize, model.config.eosTokenIds);
+    const random = randomTokens(model.config.vocabSize, model.config.eosTokenIds);
     const results: Result[] = [];
     for (const tokens of prompts) {
       // A fresh prompt each time: one that was seen would be answered from the cache.
@@ -133,19 +134,6 @@ async function generateExactly(
       if (part.type === 'end') done += Math.max(1, part.tokens.length);
     }
   }
-}
-
-/** A source of token ids that is the same in every run: mulberry32, without the end tokens. */
-function randomIds(vocabSize: number, excluded: readonly number[]): (count: number) => number[] {
-  let state = 0x6d6f7767;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    const id = Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * vocabSize);
-    return excluded.includes(id) ? next() : id;
-  };
-  return (count) => Array.from({ length: count }, next);
 }
 
 function table(model: Model, results: readonly Result[]): string {

@@ -1,14 +1,17 @@
-import { addAbortSignal } from 'node:stream';
 import { Command } from 'commander';
-import type { ChatMessage, GenerateOptions, GeneratePart, Prompt } from '../node.ts';
+import type { GenerateOptions, GeneratePart } from '../node.ts';
+import { ExpertCounts } from './expert-counts.ts';
+import { expertStatistics, layerStatistics, waitsSince } from './expert-statistics.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelOptions, type ModelFlags, type OpenedModel, openModel } from './open-model.ts';
 import { biases, integer, number, texts, usageError } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { type ProgressDisplay, showProgress } from './progress.ts';
+import { addPromptOptions, type PromptFlags, readPrompt } from './prompt.ts';
+import { TraceWriter } from './trace.ts';
 import { formatBytes, formatDuration, formatRate } from './units.ts';
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, PromptFlags {
   maxTokens?: number;
   greedy?: boolean;
   temperature?: number;
@@ -19,14 +22,15 @@ interface Flags extends ModelFlags {
   presencePenalty?: number;
   frequencyPenalty?: number;
   logitBias?: Map<number, number>;
-  seed?: number;
   stop?: string[];
-  system?: string;
-  raw?: boolean;
   json?: boolean;
+  stats?: boolean;
+  trace?: string;
+  heatmap?: string;
 }
 
 type EndPart = Extract<GeneratePart, { type: 'end' }>;
+type TextPart = Extract<GeneratePart, { type: 'text' }>;
 
 const examples = `
 Sampling options that are not given come from the model's generation_config.json.
@@ -37,6 +41,9 @@ Examples:
   $ git diff | mowgli generate --system "Review this change." -
   $ mowgli generate --raw --greedy --max-tokens 40 "def fibonacci(n):"
   $ mowgli generate --json --seed 1 "Hello!" | jq .timings
+  $ mowgli generate --model "synthetic:qwen3-coder-480b?type=q4_k" --random-prompt 16 --max-tokens 3
+
+Models without a tokenizer, as synthetic ones, take token ids and answer with token ids.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (what was generated is kept).`;
 
@@ -45,7 +52,7 @@ export function generateCommand({ signal }: Interrupt): Command {
   const command = new Command('generate')
     .description('answer a prompt; the answer is streamed to stdout')
     .argument('[prompt]', "the prompt; '-' reads it from stdin");
-  return addModelOptions(command)
+  return addPromptOptions(addModelOptions(command))
     .option(
       '-n, --max-tokens <n>',
       'tokens to generate at most (default: until the context is full)',
@@ -90,9 +97,10 @@ export function generateCommand({ signal }: Interrupt): Command {
     )
     .option('--seed <n>', 'same seed, same answer', integer('--seed', { min: 0 }))
     .option('--stop <text>', 'end before this text; may be repeated', texts('--stop'))
-    .option('--system <text>', 'the system message that goes before the prompt')
-    .option('--raw', 'continue the prompt as it is, without the chat template')
     .option('--json', 'print one JSON object when done, instead of streaming')
+    .option('--stats', 'print timings, and what was read and waited for, layer by layer')
+    .option('--trace <file>', 'write the experts of every token to a file, for mowgli simulate')
+    .option('--heatmap <file.svg>', 'draw how often each expert of each layer was used')
     .addHelpText('after', examples)
     .action((prompt: string | undefined, flags: Flags) => generate(prompt, flags, signal));
 }
@@ -102,24 +110,31 @@ async function generate(
   flags: Flags,
   signal: AbortSignal,
 ): Promise<void> {
-  if (flags.raw && flags.system !== undefined) {
-    throw usageError('--system has no place in a --raw prompt: leave one of them out');
-  }
   if (flags.greedy && flags.temperature) {
     throw usageError('--greedy and --temperature contradict each other: leave one of them out');
   }
-  const prompt = toPrompt(await readPrompt(argument, flags, signal), flags);
+  const promptFor = await readPrompt(argument, flags, signal);
   const opened = await openModel(flags, signal);
   const { model } = opened;
   try {
+    const trace =
+      flags.trace === undefined ? undefined : await TraceWriter.start(model, flags.trace);
+    const heatmap = flags.heatmap === undefined ? undefined : ExpertCounts.start(model);
+    const waitsBefore = model.expertWaits();
     const progress = showProgress(flags.quiet);
     const onProgress = ({ done, total }: { done: number; total: number }) =>
       progress.update({ phase: 'prompt', done, total });
-    const parts = model.generate(prompt, { ...toOptions(flags), onProgress, signal });
-    const end = await stream(parts, flags, progress, signal);
+    const parts = model.generate(promptFor(model), { ...toOptions(flags), onProgress, signal });
+    const show = model.hasTokenizer ? (part: TextPart) => part.text : showTokens();
+    const end = await stream(parts, show, flags, progress, signal);
+    await trace?.end();
+    if (heatmap && flags.heatmap !== undefined) await heatmap.draw(flags.heatmap);
     if (flags.json) await printJson(toJson(end, opened));
     else if (!end.text.endsWith('\n')) await print('\n');
-    if (!flags.quiet && process.stderr.isTTY) note(statistics(end, opened));
+    if (flags.stats || (!flags.quiet && process.stderr.isTTY)) note(statistics(end, opened));
+    if (flags.stats && end.usage.experts.slots < end.usage.experts.experts) {
+      note(layerStatistics(waitsSince(waitsBefore, model)));
+    }
   } finally {
     await model.dispose();
   }
@@ -128,6 +143,7 @@ async function generate(
 /** Prints the text as it comes, and returns how it ended; after Ctrl-C, with what there was until then. */
 async function stream(
   parts: AsyncIterable<GeneratePart>,
+  show: (part: TextPart) => string,
   { json }: Flags,
   progress: ProgressDisplay,
   signal: AbortSignal,
@@ -137,7 +153,7 @@ async function stream(
     for await (const part of parts) {
       progress.clear();
       if (part.type === 'end') end = part;
-      else if (!json) await print(part.text);
+      else if (!json) await print(show(part));
     }
   } catch (error) {
     if (!signal.aborted || !end) throw error; // Else it only says that it was aborted.
@@ -148,32 +164,15 @@ async function stream(
   return end;
 }
 
-async function readPrompt(
-  argument: string | undefined,
-  { raw }: Flags,
-  signal: AbortSignal,
-): Promise<string> {
-  if (argument === undefined) {
-    throw usageError("the prompt is missing: give it as an argument, or '-' to read it from stdin");
-  }
-  let text = argument;
-  if (argument === '-') {
-    const chunks: Buffer[] = [];
-    for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Buffer);
-    text = Buffer.concat(chunks).toString('utf8');
-    // `echo question |` means no newline at its end; code to be continued may well mean its own.
-    if (!raw) text = text.replace(/\r?\n$/, '');
-  }
-  if (text === '') throw usageError('the prompt is empty: give at least one character');
-  return text;
-}
-
-function toPrompt(text: string, { raw, system }: Flags): Prompt {
-  if (raw) return text;
-  const messages: ChatMessage[] = [];
-  if (system !== undefined) messages.push({ role: 'system', content: system });
-  messages.push({ role: 'user', content: text });
-  return messages;
+/** Token ids with spaces between them: the answer of a model without a tokenizer. */
+function showTokens(): (part: TextPart) => string {
+  let separator = '';
+  return ({ tokens }) => {
+    if (tokens.length === 0) return '';
+    const text = separator + tokens.join(' ');
+    separator = ' ';
+    return text;
+  };
 }
 
 /** Absent options stay absent: the model's own defaults apply to them. */
@@ -193,13 +192,14 @@ function defined<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[
 }
 
 function toJson(end: EndPart, { model, loadMs }: OpenedModel) {
-  const { promptTokens, ...timings } = end.usage;
+  const { promptTokens, experts, ...timings } = end.usage;
   return {
     text: end.text,
     tokens: end.tokens,
     promptTokens,
     finishReason: end.finishReason,
     timings: { loadMs, ...timings },
+    usage: { experts },
     adapter: model.adapter,
     memory: model.memory(),
   };
@@ -211,5 +211,6 @@ function statistics({ usage, finishReason }: EndPart, { model, loadMs }: OpenedM
     `prompt ${usage.promptTokens} tokens in ${formatDuration(usage.promptMs)} (${formatRate(usage.promptTokensPerSecond)}/s)`,
     `answer ${usage.completionTokens} tokens in ${formatDuration(usage.completionMs)} (${formatRate(usage.completionTokensPerSecond)}/s), ${finishReason}`,
     `loaded in ${formatDuration(loadMs)}, GPU memory ${formatBytes(gpuBytes)}, at most ${formatBytes(gpuPeakBytes)}`,
+    expertStatistics(usage.experts, usage.promptTokens + usage.completionTokens),
   ].join('\n');
 }

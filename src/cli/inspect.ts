@@ -30,7 +30,7 @@ interface Fit {
 }
 
 interface Report extends ModelReport {
-  container: 'safetensors' | 'GGUF';
+  container: 'safetensors' | 'GGUF' | 'synthetic';
   /** RAM of this machine, or what its container may use. */
   memoryBytes: number;
   fits: Fit[];
@@ -45,13 +45,14 @@ Reads headers and small files only, never weights: it is quick, however large th
 Examples:
   $ mowgli inspect ~/models/Qwen3-Coder-30B-A3B-Instruct
   $ mowgli inspect Qwen3-Coder-30B-A3B-Instruct-Q4_K_M.gguf --tensors
-  $ mowgli inspect Qwen3-Coder-480B-Q2_K-00001-of-00004.gguf --json    # any part stands for all`;
+  $ mowgli inspect Qwen3-Coder-480B-Q2_K-00001-of-00004.gguf --json    # any part stands for all
+  $ mowgli inspect "synthetic:qwen3-coder-480b?type=q4_k"`;
 
 /** `mowgli inspect`: what a model is, and what it takes to run it. */
 export function inspectCommand({ signal }: Interrupt): Command {
   return new Command('inspect')
     .description('show what a model is and what it takes to run it')
-    .argument('<model>', 'a Hugging Face folder, or a GGUF file or folder')
+    .argument('<model>', 'a Hugging Face folder, a GGUF file or folder, or synthetic:NAME')
     .option('--tensors', 'also list every tensor')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
@@ -67,7 +68,7 @@ async function inspect(path: string, flags: Flags, signal: AbortSignal): Promise
     const memoryBytes = describeMachine().memory.totalBytes;
     report = {
       ...model,
-      container: 'gguf' in source ? 'GGUF' : 'safetensors',
+      container: 'gguf' in source ? 'GGUF' : 'synthetic' in source ? 'synthetic' : 'safetensors',
       memoryBytes,
       fits: whatFits(model, memoryBytes),
       ...(flags.tensors && {

@@ -8,6 +8,10 @@ import { inspectCommand } from './inspect.ts';
 import { type Interrupt, listenForInterrupt } from './interrupt.ts';
 import { logitsCommand } from './logits.ts';
 import { endQuietlyWhenNobodyReads, flush, note } from './output.ts';
+import { perplexityCommand } from './perplexity.ts';
+import { planCommand } from './plan.ts';
+import { simulateCommand } from './simulate.ts';
+import { tuneCommand } from './tune.ts';
 
 /**
  * Runs the command line and ends the process.
@@ -44,6 +48,10 @@ function commandLine(interrupt: Interrupt, version: string): Command {
     .addCommand(logitsCommand(interrupt))
     .addCommand(benchCommand(interrupt))
     .addCommand(inspectCommand(interrupt))
+    .addCommand(simulateCommand(interrupt))
+    .addCommand(planCommand(interrupt))
+    .addCommand(perplexityCommand(interrupt))
+    .addCommand(tuneCommand(interrupt))
     .addCommand(doctorCommand(interrupt, version));
   for (const command of [program, ...program.commands]) {
     // Errors are thrown as well as printed; they are worded in one place, by `explain`.

@@ -3,8 +3,15 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { MowgliError } from '../errors.ts';
 import { type AdapterChoice, adapterChoices, type Driver, openDawn } from '../node/dawn.ts';
-import type { Model } from '../node.ts';
-import { integer, oneOf, usageError } from './options.ts';
+import { isSynthetic } from '../node/find-model.ts';
+import {
+  defaultPolicy,
+  type Model,
+  type PolicyName,
+  policyNames,
+  type ReadAhead,
+} from '../node.ts';
+import { integer, number, oneOf, size, usageError } from './options.ts';
 import { note } from './output.ts';
 import { showProgress } from './progress.ts';
 
@@ -14,6 +21,12 @@ export interface ModelFlags {
   context?: number;
   chunk?: number;
   kvType?: 'f32' | 'f16';
+  activations?: 'f32' | 'int8';
+  gpuMemory?: number;
+  hostMemory?: number;
+  policy?: PolicyName;
+  readAhead?: ReadAhead;
+  pin?: number;
   adapter?: AdapterChoice;
   quiet?: boolean;
 }
@@ -23,7 +36,7 @@ export function addModelOptions(command: Command): Command {
   return command
     .option(
       '-m, --model <path>',
-      'the model to run: a Hugging Face folder or a GGUF file (default: the small demo model, tiny-coder)',
+      'the model to run: a Hugging Face folder, a GGUF file, or synthetic:NAME?OPTIONS with random weights (default: the small demo model, tiny-coder)',
     )
     .option(
       '--context <tokens>',
@@ -39,6 +52,36 @@ export function addModelOptions(command: Command): Command {
       '--kv-type <type>',
       'number format of the attention cache: f32 or f16',
       oneOf('--kv-type', ['f32', 'f16']),
+    )
+    .option(
+      '--activations <type>',
+      'what quantized weights are multiplied with: f32 (default), or int8, which is faster and rounds',
+      oneOf('--activations', ['f32', 'int8']),
+    )
+    .option(
+      '--gpu-memory <size>',
+      'GPU memory to use at most, such as 6GiB; experts that do not fit are read when they are needed (default: what the device gives, up to the whole model)',
+      size('--gpu-memory'),
+    )
+    .option(
+      '--host-memory <size>',
+      "memory that keeps experts read before (default: 0, the system's own cache of files does)",
+      size('--host-memory'),
+    )
+    .option(
+      '--policy <name>',
+      `which expert makes room for another: ${policyNames.join(', ')} (default: ${defaultPolicy})`,
+      oneOf('--policy', policyNames),
+    )
+    .option(
+      '--pin <share>',
+      'share (0 to 1) of the room for experts that those used most in earlier runs keep (default: 0)',
+      number('--pin', { min: 0, max: 1 }),
+    )
+    .option(
+      '--read-ahead <when>',
+      'read experts before it is certain that they are needed: auto (while it pays), on, off',
+      oneOf('--read-ahead', ['auto', 'on', 'off']),
     )
     .option(
       '--adapter <kind>',
@@ -57,7 +100,7 @@ export interface OpenedModel {
 /** Loads the model that the options name, with progress on a terminal. */
 export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise<OpenedModel> {
   const folder = flags.model ?? demoModelFolder();
-  if (!existsSync(folder)) {
+  if (!isSynthetic(folder) && !existsSync(folder)) {
     throw new MowgliError(
       'FILE_NOT_FOUND',
       `--model: there is nothing at ${folder}; check the path`,
@@ -75,6 +118,12 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
       ...(flags.context !== undefined && { context: flags.context }),
       ...(flags.chunk !== undefined && { chunk: flags.chunk }),
       ...(flags.kvType !== undefined && { kvType: flags.kvType }),
+      ...(flags.activations !== undefined && { activations: flags.activations }),
+      ...(flags.gpuMemory !== undefined && { gpuMemory: flags.gpuMemory }),
+      ...(flags.hostMemory !== undefined && { hostMemory: flags.hostMemory }),
+      ...(flags.policy !== undefined && { policy: flags.policy }),
+      ...(flags.pin !== undefined && { pin: flags.pin }),
+      ...(flags.readAhead !== undefined && { readAhead: flags.readAhead }),
       ...(flags.adapter !== undefined && { adapter: flags.adapter }),
       onProgress: progress.update,
       signal,

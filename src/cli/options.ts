@@ -38,6 +38,35 @@ export function integers(name: string, range: Range = {}): OptionParser<number[]
   return (text) => text.split(',').map((part) => parse(part));
 }
 
+const sizeUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+};
+
+/** A number of bytes: `6GiB`, `500MB`, `1.5g` (as GiB), `1000000`. */
+export function size(name: string): OptionParser<number> {
+  return (text) => {
+    const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
+    const factor = unit === undefined ? undefined : sizeUnits[unit.toLowerCase()];
+    if (digits === undefined || factor === undefined) {
+      throw invalid(name, text, 'a size such as 6GiB, 500MB or a number of bytes');
+    }
+    return Math.round(Number(digits) * factor);
+  };
+}
+
 /** One of a few words. */
 export function oneOf<T extends string>(name: string, words: readonly T[]): OptionParser<T> {
   return (text) => {

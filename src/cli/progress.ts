@@ -1,10 +1,10 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { LoadProgress } from '../node.ts';
+import type { LoadProgress, PlanProgress } from '../node.ts';
 import { formatBytes } from './units.ts';
 
-/** How far something long is: a part of loading, or the reading of a long prompt (in tokens). */
+/** How far something long is: a part of loading, or the reading of a long prompt or text (in tokens). */
 export interface Progress {
-  phase: LoadProgress['phase'] | 'prompt';
+  phase: LoadProgress['phase'] | PlanProgress['phase'] | 'prompt' | 'text';
   done: number;
   total: number;
 }
@@ -16,9 +16,14 @@ export interface ProgressDisplay {
 }
 
 const labels: Record<Progress['phase'], string> = {
+  tuning: 'measuring kernels',
+  reads: 'reading experts',
+  layers: 'timing layers',
+  forecast: 'forecasting',
   weights: 'loading weights',
   kernels: 'compiling kernels',
   prompt: 'reading the prompt',
+  text: 'reading the text',
 };
 
 /** A bar on stderr if that is a terminal; nothing where nobody watches. */
@@ -57,5 +62,5 @@ export function showProgress(quiet = false): ProgressDisplay {
 
 function amount({ phase, done, total }: Progress): string {
   if (phase === 'weights') return `${formatBytes(done)} of ${formatBytes(total)}`;
-  return `${done} of ${total}${phase === 'prompt' ? ' tokens' : ''}`;
+  return `${done} of ${total}${phase === 'prompt' || phase === 'text' ? ' tokens' : ''}`;
 }

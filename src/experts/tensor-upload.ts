@@ -28,8 +28,8 @@ export interface WeightLoader {
 }
 
 /** What the file says about a tensor. */
-export function tensorInfo(loader: WeightLoader, name: string): TensorInfo {
-  const tensor = loader.tensors.tensors.get(name);
+export function tensorInfo({ tensors }: { tensors: TensorStore }, name: string): TensorInfo {
+  const tensor = tensors.tensors.get(name);
   if (tensor) return tensor;
   throw new MowgliError('TENSOR_MISSING', `the model has no tensor ${name}; download it again`);
 }
@@ -38,8 +38,8 @@ export function tensorInfo(loader: WeightLoader, name: string): TensorInfo {
  * The type to keep tensors in that must have one: their own where it is the same, else F32, which
  * represents all of them exactly.
  */
-export function commonType(loader: WeightLoader, names: readonly string[]): NumberType {
-  const types = new Set(names.map((name) => tensorInfo(loader, name).type));
+export function commonType(tensors: TensorStore, names: readonly string[]): NumberType {
+  const types = new Set(names.map((name) => tensorInfo({ tensors }, name).type));
   return types.size === 1 ? [...types][0] : 'F32';
 }
 
@@ -79,7 +79,7 @@ export async function loadRows(
 }
 
 /** Converts rows to another type and pads them. Only odd shapes and mixed types come this way. */
-function repack(
+export function repack(
   bytes: Uint8Array,
   from: NumberType,
   to: NumberType,

@@ -4,21 +4,23 @@ import type { Checkpoint } from './checkpoint.ts';
 import type { GenerationDefaults } from './generation-defaults.ts';
 import { toGgufName } from './gguf-names.ts';
 import { qwen2Words, tokenKinds } from './gguf-tokenizer.ts';
-import type { GgufEntry, GgufTensorData } from './gguf-write.ts';
+import type { GgufEntry, GgufTensorData, GgufTensorPlan } from './gguf-write.ts';
 import { isJsonObject, type JsonObject, show } from './json.ts';
 import type { ModelConfig, YarnConfig } from './model-config.ts';
-import type { TensorInfo, TensorStore } from './tensors.ts';
+import { elementCount, type TensorInfo, type TensorStore } from './tensors.ts';
 
 export interface GgufExportOptions {
   /**
-   * Number format of the matrices: a float, or one that has an encoder. Norms and routers are F32, as
-   * in every GGUF file, and so is a matrix whose rows are not whole blocks.
+   * Number format of the matrices: a float, or one that has an encoder. Absent: their own, whatever it
+   * is. Norms and routers are F32, as in every GGUF file, and so is a matrix whose rows are not whole
+   * blocks.
    */
-  readonly type: NumberType;
+  readonly type?: NumberType;
   /** Another format for some matrices, by GGUF's name; `undefined` for the others. */
   readonly typeOf?: (ggufName: string) => NumberType | undefined;
   /** What `general.name` shall be. */
   readonly name: string;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface GgufExport {
@@ -29,7 +31,7 @@ export interface GgufExport {
 /** Values converted at a time: whole blocks of every format, and few megabytes. */
 const valuesAtOnce = 1 << 20;
 
-/** llama.cpp's `enum llama_ftype`: what a file is mostly made of. */
+/** llama.cpp's `enum llama_ftype`: what a file is mostly made of. Of K-quants the smallest mixture. */
 const fileTypes: Partial<Record<NumberType, number>> = {
   F32: 0,
   F16: 1,
@@ -38,9 +40,28 @@ const fileTypes: Partial<Record<NumberType, number>> = {
   Q8_0: 7,
   Q5_0: 8,
   Q5_1: 9,
+  Q2_K: 10,
+  Q3_K: 11,
+  Q4_K: 14,
+  Q5_K: 16,
+  Q6_K: 18,
+  IQ2_XXS: 19,
+  IQ2_XS: 20,
+  IQ3_XXS: 23,
+  IQ1_S: 24,
+  IQ4_NL: 25,
+  IQ3_S: 26,
+  IQ2_S: 28,
+  IQ4_XS: 30,
+  IQ1_M: 31,
   BF16: 32,
   MXFP4: 38,
 };
+
+/** Formats that any other can be converted to. */
+const writableTypes = Object.values(numberFormats)
+  .filter(({ name, encode }) => encode !== undefined && name !== 'F8_E4M3')
+  .map(({ name }) => name);
 
 /**
  * A model as GGUF's architecture `qwen3moe`, the way llama.cpp's conversion script writes it: experts
@@ -53,12 +74,13 @@ const fileTypes: Partial<Record<NumberType, number>> = {
  */
 export function exportGguf(checkpoint: Checkpoint, options: GgufExportOptions): GgufExport {
   const { config, generationDefaults, tokenizerJson, name } = checkpoint;
+  const tensors = stackTensors(checkpoint.tensors, options);
   return {
     metadata: new Map<string, GgufEntry>([
       ['general.architecture', ['string', 'qwen3moe']],
       ['general.type', ['string', 'model']],
       ['general.name', ['string', options.name]],
-      ['general.file_type', ['u32', fileTypes[options.type] ?? 0]],
+      ['general.file_type', ['u32', fileTypes[options.type ?? mostlyType(tensors)] ?? 0]],
       ['general.quantization_version', ['u32', 2]],
       ...samplingEntries(generationDefaults),
       ...configEntries(config, name),
@@ -66,8 +88,17 @@ export function exportGguf(checkpoint: Checkpoint, options: GgufExportOptions): 
         ? ([['tokenizer.ggml.model', ['string', 'none']]] as [string, GgufEntry][])
         : tokenizerEntries(checkpoint)),
     ]),
-    tensors: stackTensors(checkpoint.tensors, options),
+    tensors,
   };
+}
+
+/** The format that most values are in. */
+function mostlyType(tensors: readonly GgufTensorPlan[]): NumberType {
+  const values = new Map<NumberType, number>();
+  for (const { type, shape } of tensors) {
+    values.set(type, (values.get(type) ?? 0) + elementCount(shape));
+  }
+  return [...values].sort((a, b) => b[1] - a[1])[0][0];
 }
 
 function samplingEntries(defaults: GenerationDefaults): [string, GgufEntry][] {
@@ -234,13 +265,15 @@ function stackTensors(store: TensorStore, options: GgufExportOptions): GgufTenso
   }
   return Array.from(stacks, ([name, parts]) => {
     const { shape } = parts[0];
-    const type = targetType(name, shape, options);
+    const type = targetType(name, parts, options);
     return {
       name,
       type,
       shape: single.has(name) ? shape : [parts.length, ...shape],
       bytes: async function* () {
-        for (const part of parts) yield* convertedPieces(store, part, type);
+        // One piece for all parts, or a large model's garbage would be as large as the model.
+        const piece = new Uint8Array(Math.max(...parts.map(bytesAtOnce)));
+        for (const part of parts) yield* convertedPieces(store, part, type, piece, options.signal);
       },
     };
   });
@@ -248,32 +281,42 @@ function stackTensors(store: TensorStore, options: GgufExportOptions): GgufTenso
 
 function targetType(
   ggufName: string,
-  shape: readonly number[],
+  parts: readonly TensorInfo[],
   { type, typeOf }: GgufExportOptions,
 ): NumberType {
+  const { shape } = parts[0];
   if (shape.length === 1 || ggufName.endsWith('.ffn_gate_inp.weight')) return 'F32';
-  const wanted = typeOf?.(ggufName) ?? type;
-  const { blockElements, encode } = numberFormats[wanted];
-  if (encode === undefined || wanted === 'F8_E4M3') {
+  const own = new Set(parts.map((part) => part.type));
+  const ownType = own.size === 1 ? parts[0].type : undefined;
+  const wanted = typeOf?.(ggufName) ?? type ?? ownType ?? 'F32';
+  if (wanted !== ownType && !writableTypes.includes(wanted)) {
     throw new MowgliError(
       'OPTION_INVALID',
-      `${wanted} cannot be written for ${ggufName}; choose one of ${Object.keys(fileTypes).join(', ')}`,
+      `${wanted} cannot be written for ${ggufName}; choose one of ${writableTypes.join(', ')}`,
     );
   }
-  return shape[shape.length - 1] % blockElements === 0 ? wanted : 'F32';
+  return shape[shape.length - 1] % numberFormats[wanted].blockElements === 0 ? wanted : 'F32';
 }
 
-/** A tensor's bytes in another number format. */
+/** Bytes of a tensor that are read at a time. */
+function bytesAtOnce({ type, bytes }: TensorInfo): number {
+  const { blockElements, blockBytes } = numberFormats[type];
+  return Math.min((valuesAtOnce / blockElements) * blockBytes, bytes);
+}
+
+/** A tensor's bytes in another number format. What is read lies in `into`. */
 async function* convertedPieces(
   store: TensorStore,
   tensor: TensorInfo,
   to: NumberType,
+  into: Uint8Array,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const from = numberFormats[tensor.type];
-  const pieceBytes = (valuesAtOnce / from.blockElements) * from.blockBytes;
+  const pieceBytes = bytesAtOnce(tensor);
   for (let offset = 0; offset < tensor.bytes; offset += pieceBytes) {
     const length = Math.min(pieceBytes, tensor.bytes - offset);
-    const bytes = await store.read(tensor.name, { offset, length });
+    const bytes = await store.read(tensor.name, { offset, length, into, signal });
     if (tensor.type === to) {
       yield bytes;
       continue;

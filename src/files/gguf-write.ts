@@ -59,7 +59,7 @@ export function encodeGgufHeader(plan: GgufHeaderPlan): Uint8Array {
   return out.bytes();
 }
 
-/** A tensor to write, with its bytes, piece by piece. */
+/** A tensor to write, with its bytes, piece by piece: each is valid until the next is asked for. */
 export interface GgufTensorData extends GgufTensorPlan {
   bytes(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }

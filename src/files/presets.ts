@@ -11,6 +11,16 @@ export const presets = {
 
 export type PresetName = keyof typeof presets;
 
+/** What the presets may be called: their own names, and those that the models are known by. */
+export const presetNames: Readonly<Record<string, PresetName>> = {
+  ...(Object.fromEntries(Object.keys(presets).map((name) => [name, name])) as Record<
+    string,
+    PresetName
+  >),
+  'qwen3-coder-30b': 'coder30b',
+  'qwen3-coder-480b': 'coder480b',
+};
+
 /** What the files of a Hugging Face model folder would hold. */
 export interface Preset {
   readonly configJson: Readonly<Record<string, unknown>>;

@@ -1,8 +1,11 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
+import { ExpertCache } from '../experts/expert-cache.ts';
+import type { ExpertUse } from '../experts/expert-use.ts';
+import { defaultPolicy, type PolicyName } from '../experts/policy.ts';
 import type { WeightLoader } from '../experts/tensor-upload.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
-import { expectedTensors } from '../files/expected-tensors.ts';
 import type { ModelConfig } from '../files/model-config.ts';
+import type { BufferSlice } from '../gpu/buffer.ts';
 import { BufferSet } from '../gpu/buffer-set.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type KernelTime, Profiler } from '../gpu/profiler.ts';
@@ -10,12 +13,31 @@ import type { Recorder } from '../gpu/recorder.ts';
 import { adjustLogits } from '../kernels/adjust-logits.ts';
 import { splitContext } from '../kernels/attention.ts';
 import type { KvType, LayerKv } from '../kernels/kv-cache.ts';
+import { type ActivationType, uploadCodebooks } from '../kernels/matrix.ts';
 import { maxTopK, noId, topK } from '../kernels/topk.ts';
 import { Decoder } from '../model/decoder.ts';
+import {
+  type Chunk,
+  type Evaluated,
+  ForwardPass,
+  type ReadAhead,
+  type Routing,
+} from '../model/forward-pass.ts';
 import { allocateKvCache } from '../model/kv-cache.ts';
 import { RopeTable } from '../model/rope.ts';
-import { RoutingTrace } from '../model/routing-trace.ts';
-import { allocateWorkspace, largestChunk, type Workspace } from '../model/workspace.ts';
+import {
+  allocateWorkspace,
+  largestChunk,
+  readbackBytes,
+  type Workspace,
+} from '../model/workspace.ts';
+import {
+  completeBytes,
+  type FixedMemory,
+  fixedBytes,
+  fixedMemory,
+  leastBytes,
+} from '../planner/memory-plan.ts';
 import type { Adjustment } from './sampler.ts';
 import type { LoadProgress } from './types.ts';
 
@@ -25,6 +47,18 @@ export interface EngineOptions {
   /** Tokens evaluated at a time while reading a prompt. */
   chunk: number;
   kvType: KvType;
+  /** Default: f32. */
+  activations?: ActivationType | undefined;
+  /** Bytes of GPU memory to use at most, for everything. Default: what the model takes. */
+  gpuMemory?: number | undefined;
+  /** Bytes of host memory that keep experts read before. Default 0: the operating system's cache does. */
+  hostMemory?: number | undefined;
+  policy?: PolicyName | undefined;
+  readAhead?: ReadAhead | undefined;
+  /** Share of the expert slots for those used most before; see `usedBefore`. Default 0. */
+  pin?: number | undefined;
+  /** How often experts were used in earlier runs, [layer, expert]. */
+  usedBefore?: ArrayLike<number> | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
@@ -35,6 +69,9 @@ export interface EvaluateOptions {
   /** Told after each chunk how many of the tokens are evaluated. */
   onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
 }
+
+/** Takes the logits of the token at an index, [vocab]. */
+export type LogitsVisitor = (logits: Float32Array, index: number) => void | Promise<void>;
 
 interface BestOptions extends EvaluateOptions {
   k: number;
@@ -59,12 +96,12 @@ export class Engine {
   readonly chunk: number;
   readonly #buffers: BufferSet;
   readonly #decoder: Decoder;
-  readonly #kv: readonly LayerKv[];
+  readonly #experts: ExpertCache;
+  readonly #pass: ForwardPass;
   readonly #ws: Workspace;
   readonly #rope: RopeTable;
   readonly #rec: Recorder;
   #position = 0;
-  #trace: RoutingTrace | undefined;
   /** Settles when the evaluation under way does. */
   #work: Promise<unknown> = Promise.resolve();
   #disposed = false;
@@ -72,44 +109,57 @@ export class Engine {
   private constructor(
     buffers: BufferSet,
     config: ModelConfig,
-    context: number,
-    chunk: number,
-    decoder: Decoder,
-    kv: readonly LayerKv[],
-    ws: Workspace,
+    parts: {
+      context: number;
+      chunk: number;
+      decoder: Decoder;
+      experts: ExpertCache;
+      kv: readonly LayerKv[];
+      ws: Workspace;
+    },
+    options: { readAhead: ReadAhead; syncMs: number },
   ) {
     this.gpu = buffers.gpu;
     this.config = config;
-    this.context = context;
-    this.chunk = chunk;
+    this.context = parts.context;
+    this.chunk = parts.chunk;
     this.#buffers = buffers;
-    this.#decoder = decoder;
-    this.#kv = kv;
-    this.#ws = ws;
+    this.#decoder = parts.decoder;
+    this.#experts = parts.experts;
+    this.#ws = parts.ws;
     this.#rope = new RopeTable(config);
     this.#rec = buffers.gpu.record();
+    this.#pass = new ForwardPass(buffers.gpu, { ...parts, config, rec: this.#rec }, options);
   }
 
   /**
-   * Reads a model's weights onto the GPU and compiles its kernels.
+   * Reads a model's weights onto the GPU, of experts as many as fit, and compiles its kernels. Unless
+   * `readsNoMore`, the checkpoint has to stay open.
    *
    * @throws MowgliError `OUT_OF_MEMORY`, `ABORTED`, and what reading throws; everything allocated
    * on the way is freed
    */
   static async load(gpu: Gpu, checkpoint: Checkpoint, options: EngineOptions): Promise<Engine> {
     const { config, tensors } = checkpoint;
-    const { context, signal, onProgress } = options;
+    const { context, gpuMemory = gpu.memory, signal, onProgress } = options;
     const buffers = new BufferSet(gpu);
+    gpu.ledger.limit = gpuMemory;
     try {
-      const chunk = largestChunk(
-        config,
-        Math.min(options.chunk, context),
-        gpu.capabilities.maxBindingBytes,
+      const { maxBindingBytes } = gpu.capabilities;
+      const { activations = 'f32', kvType } = options;
+      const shape = { context, chunk: options.chunk, kvType, activations, maxBindingBytes };
+      const fixed = await fixedMemory(config, tensors, shape);
+      checkBudget(fixed, gpuMemory);
+      const chunk = largestChunk(config, Math.min(options.chunk, context), maxBindingBytes);
+      const kv = await allocateKvCache(buffers, config, context, kvType);
+      const ws = await allocateWorkspace(buffers, config, chunk, activations);
+      await gpu.reserveReadback(readbackBytes(ws));
+      uploadCodebooks(
+        gpu,
+        Array.from(tensors.tensors.values(), ({ type }) => type),
       );
-      const kv = await allocateKvCache(buffers, config, context, options.kvType);
-      const ws = await allocateWorkspace(buffers, config, chunk);
-      let total = 0; // Not of all tensors: a file may hold some that the model does not use.
-      for (const { name } of expectedTensors(config)) total += tensors.tensors.get(name)!.bytes;
+      const streams = completeBytes(fixed) > gpuMemory;
+      const total = fixed.residentBytes + (streams ? 0 : fixed.expertsBytes);
       let done = 0;
       const loader: WeightLoader = {
         tensors,
@@ -117,17 +167,48 @@ export class Engine {
         signal,
         onBytes: (bytes) => {
           done += bytes;
-          onProgress?.({ phase: 'weights', done, total });
+          // Bytes of the files; on the GPU some are padded, so that this is a little short of all.
+          onProgress?.({ phase: 'weights', done: Math.min(done, total), total });
         },
       };
       const decoder = await Decoder.load(loader, config);
-      const engine = new Engine(buffers, config, context, chunk, decoder, kv, ws);
+      const experts = await ExpertCache.create(loader, config, {
+        gpuBytes: gpuMemory - gpu.ledger.bytes,
+        hostBytes: options.hostMemory ?? 0,
+        policy: options.policy ?? defaultPolicy,
+        pin: options.pin ?? 0,
+        usedBefore: options.usedBefore,
+      });
+      onProgress?.({ phase: 'weights', done: total, total });
+      const { readAhead = 'auto' } = options;
+      const syncMs = await readbackMs(gpu, ws.topIds);
+      const engine = new Engine(
+        buffers,
+        config,
+        { context, chunk, decoder, experts, kv, ws },
+        { readAhead, syncMs },
+      );
       await engine.#compile(signal, onProgress);
       return engine;
     } catch (error) {
       buffers.destroy();
       throw error;
     }
+  }
+
+  /** Whether all weights are on the GPU, so that the files are not needed any more. */
+  get readsNoMore(): boolean {
+    return this.#experts.complete;
+  }
+
+  /** What was needed of the experts since the model was loaded. */
+  get expertUse(): ExpertUse {
+    return this.#experts.use;
+  }
+
+  /** Tells `tell` the experts of all tokens from now on; see `ForwardPass.observe`. */
+  observeRouting(tell: (routing: Routing) => void, depth = 0): () => void {
+    return this.#pass.observe(tell, depth);
   }
 
   /**
@@ -155,15 +236,17 @@ export class Engine {
    * Only positions that `work` evaluated are meaningful.
    */
   async traceRouting(work: () => Promise<void>): Promise<Uint32Array[]> {
-    const buffers = new BufferSet(this.gpu);
+    const { numExpertsPerTok: topK, sparseLayers } = this.config;
+    const trace = sparseLayers.map((sparse) => new Uint32Array(sparse ? this.context * topK : 0));
+    const end = this.observeRouting(({ position, layers }) => {
+      for (const [layer, ids] of layers.entries()) trace[layer].set(ids, position * topK);
+    });
     try {
-      this.#trace = await RoutingTrace.create(buffers, this.config, this.context);
       await work();
-      return await this.#trace.read(this.#position);
     } finally {
-      this.#trace = undefined;
-      buffers.destroy();
+      end();
     }
+    return trace.map((ids) => ids.subarray(0, ids.length && this.#position * topK));
   }
 
   /** Tokens evaluated so far. */
@@ -187,36 +270,11 @@ export class Engine {
   async #best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
     const { k, vocab, adjustments = [] } = options;
     const ws = this.#ws;
-    await this.#evaluate(tokens, options, (rec) => {
-      if (adjustments.length) {
-        const entries = new DataView(new ArrayBuffer(16 * adjustments.length));
-        adjustments.forEach(({ id, repetition, add }, i) => {
-          entries.setUint32(16 * i, id, true);
-          entries.setFloat32(16 * i + 4, repetition, true);
-          entries.setFloat32(16 * i + 8, add, true);
-        });
-        this.gpu.write(ws.adjustments.buffer, 0, entries);
-        adjustLogits(rec, {
-          logits: ws.logits.slice,
-          entries: ws.adjustments,
-          n: adjustments.length,
-        });
-      }
-      topK(rec, {
-        logits: ws.logits.slice,
-        n: Math.min(vocab, this.config.vocabSize),
-        k: Math.min(k, maxTopK),
-        scratchValues: ws.topKScratchValues,
-        scratchIds: ws.topKScratchIds,
-        values: ws.topValues,
-        ids: ws.topIds,
-      });
-    });
-    const bytes = 4 * Math.min(k, maxTopK);
-    const [values, ids] = await this.gpu.read([
-      ws.topValues.buffer.slice(0, bytes),
-      ws.topIds.buffer.slice(0, bytes),
-    ]);
+    const wanted = 4 * Math.min(k, maxTopK);
+    const reads = [ws.topValues.buffer.slice(0, wanted), ws.topIds.buffer.slice(0, wanted)];
+    const [values, ids] = await this.#evaluate(tokens, options, reads, (rec) =>
+      this.#recordBest(rec, k, vocab, adjustments),
+    );
     const found = new Uint32Array(ids);
     const count = found.indexOf(noId);
     return {
@@ -225,44 +283,91 @@ export class Engine {
     };
   }
 
+  #recordBest(rec: Recorder, k: number, vocab: number, adjustments: readonly Adjustment[]): void {
+    const ws = this.#ws;
+    if (adjustments.length) {
+      const entries = new DataView(new ArrayBuffer(16 * adjustments.length));
+      adjustments.forEach(({ id, repetition, add }, i) => {
+        entries.setUint32(16 * i, id, true);
+        entries.setFloat32(16 * i + 4, repetition, true);
+        entries.setFloat32(16 * i + 8, add, true);
+      });
+      this.gpu.write(ws.adjustments.buffer, 0, entries);
+      adjustLogits(rec, {
+        logits: ws.logits.slice,
+        entries: ws.adjustments,
+        n: adjustments.length,
+      });
+    }
+    topK(rec, {
+      logits: ws.logits.slice,
+      n: Math.min(vocab, this.config.vocabSize),
+      k: Math.min(k, maxTopK),
+      scratchValues: ws.topKScratchValues,
+      scratchIds: ws.topKScratchIds,
+      values: ws.topValues,
+      ids: ws.topIds,
+    });
+  }
+
   /** Evaluates tokens after those already evaluated; answers the last one's logits, [vocab]. */
   logits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
     return this.#working(async () => {
-      await this.#evaluate(tokens, options, () => {});
-      return this.#readLogits();
+      const [bytes] = await this.#evaluate(tokens, options, [this.#lastLogits()]);
+      return new Float32Array(bytes);
     });
   }
 
   /** The logits of the last evaluation once more, with the adjustments that it made. */
   lastLogits(): Promise<Float32Array> {
-    return this.#working(() => this.#readLogits());
+    return this.#working(async () => {
+      const [bytes] = await this.gpu.read([this.#lastLogits()]);
+      return new Float32Array(bytes);
+    });
   }
 
-  async #readLogits(): Promise<Float32Array> {
-    const [bytes] = await this.gpu.read([
-      this.#ws.logits.slice.buffer.slice(0, 4 * this.config.vocabSize),
-    ]);
-    return new Float32Array(bytes);
+  #lastLogits(): BufferSlice {
+    return this.#ws.logits.slice.buffer.slice(0, 4 * this.config.vocabSize);
   }
 
   /** Evaluates tokens after those already evaluated; answers every one's logits, [tokens, vocab]. */
-  everyLogits(tokens: readonly number[], options: EvaluateOptions = {}): Promise<Float32Array> {
-    return this.#working(() => this.#everyLogits(tokens, options));
-  }
-
-  async #everyLogits(
+  async everyLogits(
     tokens: readonly number[],
-    { signal, onProgress }: EvaluateOptions,
+    options: EvaluateOptions = {},
   ): Promise<Float32Array> {
     this.#checkTokens(tokens);
     const { vocabSize } = this.config;
-    const { logits, logitRows } = this.#ws;
     const out = new Float32Array(tokens.length * vocabSize);
+    const keep = (row: Float32Array, index: number) => out.set(row, index * vocabSize);
+    await this.eachLogits(tokens, keep, options);
+    return out;
+  }
+
+  /**
+   * Evaluates tokens after those already evaluated; hands the logits of each from the index `from` on
+   * to `visit`, one after the other. They are good during the call only.
+   */
+  eachLogits(
+    tokens: readonly number[],
+    visit: LogitsVisitor,
+    options: EvaluateOptions & { from?: number } = {},
+  ): Promise<void> {
+    return this.#working(() => this.#eachLogits(tokens, visit, options));
+  }
+
+  async #eachLogits(
+    tokens: readonly number[],
+    visit: LogitsVisitor,
+    { from = 0, signal, onProgress }: EvaluateOptions & { from?: number },
+  ): Promise<void> {
+    this.#checkTokens(tokens);
+    const { vocabSize } = this.config;
+    const { logits, logitRows } = this.#ws;
     for (let begin = 0; begin < tokens.length; begin += this.chunk) {
       const part = tokens.slice(begin, begin + this.chunk);
       throwIfAborted(signal, 'evaluating the tokens');
-      const addend = this.#forward(part);
-      for (let first = 0; first < part.length; first += logitRows) {
+      const { addend } = await this.#forward(part, { signal });
+      for (let first = Math.max(0, from - begin); first < part.length; first += logitRows) {
         const rows = Math.min(logitRows, part.length - first);
         this.#decoder.logits(this.#rec, this.#ws, addend, logits, first, rows);
         this.#rec.submit();
@@ -272,12 +377,11 @@ export class Engine {
         const values = new Float32Array(bytes);
         for (let row = 0; row < rows; row++) {
           const at = row * logits.stride;
-          out.set(values.subarray(at, at + vocabSize), (begin + first + row) * vocabSize);
+          await visit(values.subarray(at, at + vocabSize), begin + first + row);
         }
       }
       onProgress?.({ done: begin + part.length, total: tokens.length });
     }
-    return out;
   }
 
   /**
@@ -287,6 +391,7 @@ export class Engine {
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#work;
+    await this.#experts.dispose();
     this.#buffers.destroy();
   }
 
@@ -298,46 +403,57 @@ export class Engine {
     return result;
   }
 
-  /** Evaluates tokens, in chunks, up to the last one's logits; `then` is recorded after them. */
+  /**
+   * Evaluates tokens, in chunks, up to the last one's logits; `then` is recorded after them. Answers
+   * what `reads` hold then.
+   */
   async #evaluate(
     tokens: readonly number[],
     { signal, onProgress }: EvaluateOptions,
-    then: (rec: Recorder) => void,
-  ): Promise<void> {
+    reads: readonly BufferSlice[],
+    then: (rec: Recorder) => void = () => {},
+  ): Promise<readonly ArrayBuffer[]> {
     this.#checkTokens(tokens);
-    for (let begin = 0; begin < tokens.length; begin += this.chunk) {
+    const last = tokens.length - 1 - ((tokens.length - 1) % this.chunk);
+    for (let begin = 0; begin < last; begin += this.chunk) {
       throwIfAborted(signal, 'evaluating the tokens');
-      const part = tokens.slice(begin, begin + this.chunk);
-      const addend = this.#forward(part);
-      if (begin + this.chunk < tokens.length) {
-        this.#rec.submit();
-        // Without this wait the whole prompt would be queued, and an abort would change nothing.
-        await this.gpu.idle();
-        onProgress?.({ done: begin + part.length, total: tokens.length });
-      } else {
-        this.#decoder.logits(this.#rec, this.#ws, addend, this.#ws.logits, part.length - 1, 1);
-        then(this.#rec);
-        this.#rec.submit();
-      }
+      await this.#forward(tokens.slice(begin, begin + this.chunk), { signal });
+      // Without this wait the whole prompt would be queued, and an abort would change nothing.
+      await this.gpu.idle();
+      onProgress?.({ done: begin + this.chunk, total: tokens.length });
     }
+    throwIfAborted(signal, 'evaluating the tokens');
+    const rest = tokens.slice(last);
+    const finish = this.#finish(rest.length, then);
+    const { data } = await this.#forward(rest, { signal, finish, reads });
+    return data;
   }
 
-  /** Records one chunk and counts it as evaluated. */
-  #forward(tokens: readonly number[]) {
-    const ws = this.#ws;
-    this.gpu.throwIfFailed();
-    this.gpu.write(ws.ids.buffer, 0, Uint32Array.from(tokens));
-    this.gpu.write(ws.rope.buffer, 0, this.#rope.at(this.#position, tokens.length));
-    const addend = this.#decoder.forward(
-      this.#rec,
-      ws,
-      this.#kv,
-      this.#position,
-      tokens.length,
-      this.#trace,
-    );
+  /** Records the logits of the last of some tokens, and what follows them. */
+  #finish(tokens: number, then: (rec: Recorder) => void): Chunk['finish'] {
+    return (rec, addend) => {
+      this.#decoder.logits(rec, this.#ws, addend, this.#ws.logits, tokens - 1, 1);
+      then(rec);
+    };
+  }
+
+  /** Evaluates one chunk, and counts it as evaluated when it is. */
+  async #forward(
+    tokens: readonly number[],
+    then: Pick<Chunk, 'signal' | 'finish' | 'reads'>,
+  ): Promise<Evaluated> {
+    const chunk = this.#prepare(tokens);
+    const evaluated = await this.#pass.run({ ...chunk, ...then });
     this.#position += tokens.length;
-    return addend;
+    return evaluated;
+  }
+
+  /** Puts a chunk's ids and rotations where the kernels look for them. */
+  #prepare(tokens: readonly number[]): { position: number; tokens: number } {
+    this.gpu.throwIfFailed();
+    this.gpu.write(this.#ws.ids.buffer, 0, Uint32Array.from(tokens));
+    this.gpu.write(this.#ws.rope.buffer, 0, this.#rope.at(this.#position, tokens.length));
+    return { position: this.#position, tokens: tokens.length };
   }
 
   #checkTokens(tokens: readonly number[]): void {
@@ -378,11 +494,40 @@ export class Engine {
       throwIfAborted(signal, 'loading the model');
       onProgress?.({ phase: 'kernels', done, total: shapes.length });
       this.#position = position; // What the cache holds there does not matter: the result is dropped.
-      await this.best(new Array(tokens).fill(0), { k: 1, vocab: this.config.vocabSize });
+      const { vocabSize } = this.config;
+      const best = (rec: Recorder) => this.#recordBest(rec, 1, vocabSize, []);
+      const chunk = this.#prepare(new Array(tokens).fill(0));
+      await this.#pass.rehearse({ ...chunk, signal, finish: this.#finish(tokens, best) });
     }
     this.#position = 0;
     onProgress?.({ phase: 'kernels', done: shapes.length, total: shapes.length });
     throwIfAborted(signal, 'loading the model');
     this.gpu.readbacks = 0;
   }
+}
+
+/** @throws MowgliError `OUT_OF_MEMORY` when what every token needs and the smallest cache do not fit */
+function checkBudget(fixed: FixedMemory, gpuMemory: number): void {
+  const least = leastBytes(fixed);
+  if (least <= gpuMemory) return;
+  const { residentBytes, kvBytes, activationBytes } = fixed;
+  throw new MowgliError(
+    'OUT_OF_MEMORY',
+    `${gpuMemory} bytes of GPU memory are allowed, and ${least} are the least that this takes: ` +
+      `${residentBytes} for the weights that every token needs, ${kvBytes} for the context, ` +
+      `${activationBytes} for activations, and ${least - fixedBytes(fixed)} for the smallest cache of ` +
+      `experts; allow ${least - gpuMemory} bytes more (gpuMemory, --gpu-memory), or use a smaller ` +
+      'context or chunk, or a model in a smaller number format',
+  );
+}
+
+/** Milliseconds from a submission of nothing to its readback. */
+async function readbackMs(gpu: Gpu, slice: BufferSlice): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const start = performance.now();
+    await gpu.read([slice]);
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[2];
 }

@@ -1,9 +1,12 @@
 import { MowgliError } from '../errors.ts';
+import type { ExpertUsage, LayerWaits } from '../experts/expert-use.ts';
+import type { LearnedUse } from '../experts/learned-use.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
 import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { Engine, type EngineOptions, type EvaluateOptions } from './engine.ts';
+import type { Routing } from '../model/forward-pass.ts';
+import { Engine, type EngineOptions, type EvaluateOptions, type LogitsVisitor } from './engine.ts';
 import { Lock } from './lock.ts';
 import { nothingGenerated, run } from './run.ts';
 import { ModelText, type RenderChatOptions } from './text.ts';
@@ -33,6 +36,8 @@ export class Model implements AsyncDisposable {
   /** What it was loaded from. */
   readonly name: string;
   readonly config: ModelConfig;
+  readonly #checkpoint: Checkpoint;
+  readonly #learned: LearnedUse | undefined;
   readonly #engine: Engine;
   readonly #text: ModelText;
   readonly #defaults: GenerationDefaults;
@@ -40,7 +45,14 @@ export class Model implements AsyncDisposable {
   readonly #disposal = new AbortController();
   #disposed: Promise<void> | undefined;
 
-  private constructor(checkpoint: Checkpoint, text: ModelText, engine: Engine) {
+  private constructor(
+    checkpoint: Checkpoint,
+    text: ModelText,
+    engine: Engine,
+    learned: LearnedUse | undefined,
+  ) {
+    this.#learned = learned;
+    this.#checkpoint = checkpoint;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
     this.#defaults = checkpoint.generationDefaults;
@@ -49,14 +61,25 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Puts an opened checkpoint on a GPU, which the model then owns. `loadModel` is the usual way.
+   * Puts an opened checkpoint on a GPU; the model then owns both. `loadModel` is the usual way. The
+   * checkpoint is closed as soon as nothing has to be read from it any more.
    *
    * @throws MowgliError as `loadModel`; the checkpoint and the GPU stay the caller's in that case
    */
-  static async load(gpu: Gpu, checkpoint: Checkpoint, options: EngineOptions): Promise<Model> {
+  static async load(
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    options: EngineOptions & { learned?: LearnedUse | undefined },
+  ): Promise<Model> {
     const text = new ModelText(checkpoint);
     const engine = await Engine.load(gpu, checkpoint, options);
-    return new Model(checkpoint, text, engine);
+    try {
+      if (engine.readsNoMore) await checkpoint.close();
+    } catch (error) {
+      await engine.dispose();
+      throw error;
+    }
+    return new Model(checkpoint, text, engine, options.learned);
   }
 
   /** Most tokens of prompt and answer together. */
@@ -85,6 +108,11 @@ export class Model implements AsyncDisposable {
   /** Whether conversations can be given as messages: the model came with a chat template. */
   get hasChatTemplate(): boolean {
     return this.#text.hasTemplate;
+  }
+
+  /** Whether prompts can be given as text: the model came with a tokenizer. */
+  get hasTokenizer(): boolean {
+    return this.#text.vocabSize !== undefined;
   }
 
   /**
@@ -130,7 +158,7 @@ export class Model implements AsyncDisposable {
       release = await this.#turn(signal);
     } catch (error) {
       if (error instanceof MowgliError && error.code === 'ABORTED') {
-        yield nothingGenerated(tokens.length);
+        yield nothingGenerated(this.#engine, tokens.length);
       }
       throw error;
     }
@@ -149,18 +177,68 @@ export class Model implements AsyncDisposable {
     tokens: readonly number[],
     options: EvaluateOptions & { every?: boolean } = {},
   ): Promise<Float32Array> {
+    return this.#evaluate(options, (stoppable) =>
+      options.every
+        ? this.#engine.everyLogits(tokens, stoppable)
+        : this.#engine.logits(tokens, stoppable),
+    );
+  }
+
+  /**
+   * Hands the logits, [vocab], of each token from the index `from` on to `visit`, one after the other,
+   * for texts too long to keep them all. They are good during the call only.
+   * @throws MowgliError `OPTION_INVALID`, `CONTEXT_EXCEEDED`, `ABORTED`, `DISPOSED`, and what `visit`
+   * throws
+   */
+  eachLogits(
+    tokens: readonly number[],
+    visit: LogitsVisitor,
+    options: EvaluateOptions & { from?: number } = {},
+  ): Promise<void> {
+    return this.#evaluate(options, (stoppable) =>
+      this.#engine.eachLogits(tokens, visit, { ...options, ...stoppable }),
+    );
+  }
+
+  /** Takes a turn with the engine, from the first position on. */
+  async #evaluate<T>(
+    options: EvaluateOptions,
+    work: (stoppable: EvaluateOptions) => Promise<T>,
+  ): Promise<T> {
     const release = await this.#turn(options.signal);
-    const stoppable = { ...options, signal: this.#untilDisposal(options.signal) };
     try {
       this.#engine.rewind(0);
-      return options.every
-        ? await this.#engine.everyLogits(tokens, stoppable)
-        : await this.#engine.logits(tokens, stoppable);
+      return await work({ ...options, signal: this.#untilDisposal(options.signal) });
     } catch (error) {
       throw this.#disposed ? this.#wasDisposed() : error;
     } finally {
       release();
     }
+  }
+
+  /** What was needed of the experts since the model was loaded, and what it took to have them. */
+  expertUsage(): ExpertUsage {
+    return this.#engine.expertUse.now();
+  }
+
+  /** Milliseconds waited in each layer since the model was loaded: for routing, reads and uploads. */
+  expertWaits(): readonly LayerWaits[] {
+    return this.#engine.expertUse.layerWaits();
+  }
+
+  /** How often each expert of each layer was needed since the model was loaded: [layer][expert]. */
+  expertCounts(): readonly Uint32Array[] {
+    return this.config.sparseLayers.map((_, layer) => this.#engine.expertUse.counts(layer));
+  }
+
+  /**
+   * Tells `tell` which experts each token is sent to, from now on, and of generated tokens also what
+   * the routers of up to `depth` (0 to 3) later sparse layers would have chosen early.
+   *
+   * @returns what ends it
+   */
+  observeRouting(tell: (routing: Routing) => void, depth = 0): () => void {
+    return this.#engine.observeRouting(tell, depth);
   }
 
   /** GPU memory that this model holds. */
@@ -177,12 +255,23 @@ export class Model implements AsyncDisposable {
     this.#disposal.abort();
     // Not by taking a turn: a generation that nobody continues, such as the one whose loop waits
     // for this, would never pass its turn on.
-    this.#disposed ??= this.#engine.dispose().then(() => this.#engine.gpu.dispose());
+    this.#disposed ??= this.#free();
     return this.#disposed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  async #free(): Promise<void> {
+    await this.#engine.dispose();
+    this.#engine.gpu.dispose();
+    try {
+      await this.#learned?.add(this.expertCounts(), this.config.numExperts);
+    } catch {
+      // What a run taught is lost, and nothing else: not worth failing for.
+    }
+    await this.#checkpoint.close();
   }
 
   async #turn(signal: AbortSignal | undefined): Promise<() => void> {

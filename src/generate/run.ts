@@ -1,4 +1,5 @@
 import { MowgliError } from '../errors.ts';
+import { usageBetween } from '../experts/expert-use.ts';
 import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import { Detokenizer } from '../text/detokenizer.ts';
 import type { Engine } from './engine.ts';
@@ -34,6 +35,7 @@ export async function* run(
 
   engine.rewind(0);
   const readbacks = engine.gpu.readbacks;
+  const usedBefore = engine.expertUse.now();
   const tokens: number[] = [];
   let output = '';
   let unsent: number[] = [];
@@ -102,13 +104,15 @@ export async function* run(
       // The first token came with the prompt's evaluation.
       completionTokensPerSecond: rate(Math.max(0, tokens.length - 1), completionMs),
       readbacks: engine.gpu.readbacks - beforeDecode,
+      experts: usageBetween(usedBefore, engine.expertUse.now()),
     },
   };
   if (aborted) throw disposal.aborted ? disposed() : aborted;
 }
 
 /** The `end` part of a generation that was aborted before its turn came. */
-export function nothingGenerated(promptTokens: number): GeneratePart {
+export function nothingGenerated(engine: Engine, promptTokens: number): GeneratePart {
+  const used = engine.expertUse.now();
   return {
     type: 'end',
     finishReason: 'aborted',
@@ -122,6 +126,7 @@ export function nothingGenerated(promptTokens: number): GeneratePart {
       promptTokensPerSecond: 0,
       completionTokensPerSecond: 0,
       readbacks: 0,
+      experts: usageBetween(used, used),
     },
   };
 }

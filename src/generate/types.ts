@@ -1,3 +1,5 @@
+import type { ExpertUsage } from '../experts/expert-use.ts';
+
 /** How the next token is chosen. Absent fields take the model's `generation_config.json`, then the default named here. */
 export interface SamplingOptions {
   /** 0 = greedy. Default 1. */
@@ -59,6 +61,8 @@ export interface Usage {
   completionTokensPerSecond: number;
   /** GPU to CPU readbacks while decoding. */
   readbacks: number;
+  /** What this run needed of experts that are not all on the GPU; nothing is counted when all are. */
+  experts: ExpertUsage;
 }
 
 export type GeneratePart =
@@ -73,8 +77,11 @@ export type GeneratePart =
     };
 
 export interface LoadProgress {
-  /** `weights`: bytes on the GPU; `kernels`: pipelines compiled. */
-  phase: 'weights' | 'kernels';
+  /**
+   * `tuning`: classes of kernels whose variants were measured (on an adapter's first such model only);
+   * `weights`: bytes on the GPU; `kernels`: pipelines compiled.
+   */
+  phase: 'tuning' | 'weights' | 'kernels';
   done: number;
   total: number;
 }

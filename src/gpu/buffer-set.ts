@@ -24,6 +24,12 @@ export class BufferSet {
     return buffer;
   }
 
+  /** Takes over the buffers of another set, which is empty then. */
+  adopt(other: BufferSet): void {
+    for (const buffer of other.#buffers) this.#buffers.add(buffer);
+    other.#buffers.clear();
+  }
+
   /** Frees every buffer. Calling it again does nothing. */
   destroy(): void {
     for (const buffer of this.#buffers) buffer.destroy();

@@ -4,6 +4,7 @@ import { Ledger } from './ledger.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recorder, uniformBufferBytes } from './recorder.ts';
 import type { ShaderLibrary } from './shader.ts';
+import type { Tuning, TuningStore } from './tuning.ts';
 
 /** What the kernels may rely on. Tests narrow it to run the variants this machine would not choose. */
 export interface GpuCapabilities {
@@ -21,10 +22,14 @@ export interface GpuCapabilities {
 
 export interface GpuOptions {
   readonly shaders: ShaderLibrary;
+  /** Bytes to use at most where nobody says how many; without it, what the device gives. */
+  readonly memory?: number;
   /** How to await the GPU; the platform may know a cheaper way than to spin. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
   /** Overrides of what the adapter reports, for tests. */
   readonly capabilities?: Partial<GpuCapabilities>;
+  /** Where to remember which variants of the kernels are the fastest; without it none are measured. */
+  readonly tuningStore?: TuningStore | undefined;
 }
 
 const storageUsage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
@@ -36,9 +41,15 @@ export class Gpu {
   readonly device: GPUDevice;
   readonly capabilities: GpuCapabilities;
   readonly ledger = new Ledger();
+  /** Bytes to use at most where nobody says how many. */
+  readonly memory: number;
+  readonly shaders: ShaderLibrary;
   readonly pipelines: PipelineCache;
   /** Uniforms of the submission being queued; written in queue order, so one buffer serves all. */
   readonly uniforms: GpuBuffer;
+  /** Measured choices among the kernels' variants; their rules decide where it has none. */
+  tuning: Tuning | undefined;
+  readonly tuningStore: TuningStore | undefined;
   /** GPU to CPU readbacks so far. */
   readbacks = 0;
   readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
@@ -54,7 +65,10 @@ export class Gpu {
     this.adapter = adapter;
     this.device = device;
     this.capabilities = { ...reportedCapabilities(adapter, device), ...options.capabilities };
+    this.memory = options.memory ?? Number.POSITIVE_INFINITY;
     this.#wait = options.wait ?? ((promise) => promise);
+    this.tuningStore = options.tuningStore;
+    this.shaders = options.shaders;
     this.pipelines = new PipelineCache(this, options.shaders);
     const uniforms = device.createBuffer({
       label: 'uniforms',
@@ -128,6 +142,14 @@ export class Gpu {
 
   /** Creates a buffer within an error scope: running out of memory is an error of this call alone. */
   async #create(label: string, size: number, usage: number): Promise<GpuBuffer> {
+    const { bytes, limit } = this.ledger;
+    if (bytes + size > limit) {
+      throw new MowgliError(
+        'OUT_OF_MEMORY',
+        `${label} needs ${size} bytes of GPU memory, and ${bytes} of the ${limit} that were allowed ` +
+          'are in use; allow more (gpuMemory, --gpu-memory), or use a smaller context or chunk',
+      );
+    }
     this.device.pushErrorScope('out-of-memory');
     const raw = this.device.createBuffer({ label, size, usage });
     const error = await this.wait(this.device.popErrorScope());
@@ -218,6 +240,11 @@ export class Gpu {
     staging.raw.unmap();
     this.throwIfFailed();
     return out;
+  }
+
+  /** Makes room for readbacks of up to `bytes`, so that none allocates later. */
+  async reserveReadback(bytes: number): Promise<void> {
+    await this.#stagingBuffer(bytes);
   }
 
   /** The reused MAP_READ buffer, grown to at least `bytes`. */

@@ -1,5 +1,7 @@
 /** Counts every byte of GPU memory that is held, by what it is for. */
 export class Ledger {
+  /** Bytes that may be held at most. */
+  limit = Number.POSITIVE_INFINITY;
   #held = new Map<string, number>();
   #bytes = 0;
   #peak = 0;

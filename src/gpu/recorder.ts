@@ -88,6 +88,13 @@ export class Recorder {
     this.#used = 0;
   }
 
+  /** Drops what was recorded and not submitted. */
+  discard(): void {
+    this.#endPass();
+    this.#encoder = undefined;
+    this.#used = 0;
+  }
+
   #bind(
     pipeline: Pipeline,
     uniforms: readonly Uniform[],

@@ -1,9 +1,11 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { f32, type Recorder } from '../gpu/recorder.ts';
+import { tuned } from './kernel-class.ts';
 import { headWidth, type LayerKv } from './kv-cache.ts';
 import { lanesLayout, lanesWorkgroups } from './lanes.ts';
 import type { Rows } from './matrix.ts';
+import { quantize } from './quantize.ts';
 
 /** Lanes of a `subgroup` split head_dim, or a workgroup tiles positions in `shared` memory. */
 export type AttentionVariant = 'subgroup' | 'shared';
@@ -11,6 +13,11 @@ export type AttentionVariant = 'subgroup' | 'shared';
 /** The variants that this device can run. */
 export function attentionVariants(gpu: Gpu): AttentionVariant[] {
   return gpu.capabilities.subgroups ? ['subgroup', 'shared'] : ['shared'];
+}
+
+/** The variant this device is expected to run fastest. */
+export function attentionVariant(gpu: Gpu): AttentionVariant {
+  return gpu.capabilities.subgroups ? 'subgroup' : 'shared';
 }
 
 /** Most runs of positions that one query's context is cut into. */
@@ -62,7 +69,14 @@ export function attention(
 ): void {
   const { q, kv, out, sums, partial, qHeads, kvHeads, position, tokens } = args;
   const { gpu } = rec;
-  const variant = args.variant ?? (gpu.capabilities.subgroups ? 'subgroup' : 'shared');
+  const kernelClass = {
+    kernel: 'attention',
+    format: `${kv.type} ${qHeads / kvHeads}:1`,
+    rows: qHeads,
+    columns: kv.headDim,
+    tokens,
+  } as const;
+  const variant = args.variant ?? tuned(gpu, kernelClass, attentionVariants, attentionVariant);
   const context = position + tokens;
   let splits = args.splits ?? splitsFor(tokens, context);
   const run = Math.ceil(context / splits);
@@ -109,6 +123,7 @@ export function attention(
       Math.ceil((tokens * qHeads * headWidth(kv.headDim)) / workgroup),
     );
   }
+  quantize(rec, out, tokens);
 }
 
 /** Queries per work item, and the defines that go with them. */

@@ -50,6 +50,14 @@ export function lanesLayout(
   }
 }
 
+/** Lanes of a subgroup, where that is a constant that kernels which broadcast can be compiled for. */
+export function broadcastLanes(gpu: Gpu): number | undefined {
+  const { subgroups } = gpu.capabilities;
+  return subgroups && subgroups.min === subgroups.max && subgroups.max <= 32
+    ? subgroups.max
+    : undefined;
+}
+
 /** Workgroups along x for so many groups of lanes. */
 export function lanesWorkgroups(groups: number, groupsPerWorkgroup: number): number {
   return Math.ceil(groups / groupsPerWorkgroup);

@@ -2,7 +2,16 @@ import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import type { ShaderDefines } from '../gpu/shader.ts';
-import { decoder, type ExpertMatrix, type Matrix, paddedFor, type Rows } from './matrix.ts';
+import { tuned } from './kernel-class.ts';
+import { broadcastLanes } from './lanes.ts';
+import {
+  decoder,
+  type ExpertMatrix,
+  type Matrix,
+  operand,
+  paddedFor,
+  type Rows,
+} from './matrix.ts';
 
 /** How the products of a tile share their loads; see `shaders/matmul.wgsl`. */
 export type MatmulVariant = 'broadcast' | 'shared' | 'tile';
@@ -21,14 +30,6 @@ export function matmulVariant(gpu: Gpu): MatmulVariant {
   return maxWorkgroupSize >= 256 ? 'shared' : 'tile';
 }
 
-/** Lanes of a subgroup, where that is a constant that the broadcast variant can be compiled for. */
-function broadcastLanes(gpu: Gpu): number | undefined {
-  const { subgroups } = gpu.capabilities;
-  return subgroups && subgroups.min === subgroups.max && subgroups.max <= 32
-    ? subgroups.max
-    : undefined;
-}
-
 /** Shape of a tile: its rows and columns, and how many columns one workgroup covers. */
 interface TileShape {
   readonly rows: number;
@@ -38,18 +39,23 @@ interface TileShape {
 
 const workgroup = 64;
 
-function tileShape(gpu: Gpu, variant: MatmulVariant, rows: number): TileShape {
+/**
+ * @param int8 does not change what a workgroup covers: whoever counts workgroups for several
+ *   products need not know of it
+ */
+function tileShape(gpu: Gpu, variant: MatmulVariant, rows: number, int8 = false): TileShape {
   switch (variant) {
     case 'broadcast': {
       const lanes = broadcastLanes(gpu)!;
       const tileRows = rows <= 4 && lanes <= 32 ? 4 : 8;
-      const columns = 4;
+      // A column in int8 takes twice the registers.
+      const columns = int8 ? 2 : 4;
       return {
         rows: tileRows,
-        columnsPerWorkgroup: workgroup * columns,
+        columnsPerWorkgroup: workgroup * 4,
         defines: {
           BROADCAST: true,
-          WORKGROUP: workgroup,
+          WORKGROUP: (workgroup * 4) / columns,
           LANES: lanes,
           COLUMNS: columns,
           TILE_M: tileRows,
@@ -79,9 +85,23 @@ export function matmul(
   args: { weight: Matrix; x: Rows; y: Rows; rows: number; variant?: MatmulVariant },
 ): void {
   const { weight, x, y, rows } = args;
-  const tile = tileShape(rec.gpu, args.variant ?? matmulVariant(rec.gpu), rows);
+  const read = operand(rec.gpu, weight.type, x);
+  const kernelClass = {
+    kernel: 'matmul',
+    format: `${weight.type}${read.suffix}`,
+    rows: weight.rows,
+    columns: weight.columns,
+    tokens: rows,
+  } as const;
+  const variant = args.variant ?? tuned(rec.gpu, kernelClass, matmulVariants, matmulVariant);
+  const tile = tileShape(rec.gpu, variant, rows, read.defines.INT8 === true);
   const { defines, storage } = decoder(rec.gpu, weight.type, 3);
-  const pipeline = rec.gpu.pipelines.get('matmul', { ...defines, ...tile.defines, MODE: 0 });
+  const pipeline = rec.gpu.pipelines.get('matmul', {
+    ...defines,
+    ...read.defines,
+    ...tile.defines,
+    MODE: 0,
+  });
   for (const part of weight.parts) {
     rec.dispatch(
       pipeline,
@@ -89,11 +109,11 @@ export function matmul(
         part.rows,
         paddedFor(weight.type, weight.columns) / 8,
         rows,
-        x.stride / 8,
+        read.stride,
         y.stride,
         part.firstRow,
       ],
-      [part.slice, x.slice, y.slice, ...storage],
+      [part.slice, read.slice, y.slice, ...storage],
       Math.ceil(part.rows / tile.columnsPerWorkgroup),
       Math.ceil(rows / tile.rows),
     );
@@ -115,9 +135,37 @@ export function tileCapacity(pairs: number, experts: number): number {
   return Math.ceil(pairs / 4) + experts;
 }
 
+/**
+ * The variant for the experts of a layer. Tiles are cut for one variant, so the caller asks once and
+ * hands it to `groupByExpert` and to each `expertMatmul` of the chunk.
+ *
+ * `gate` stands for all: gate and up are two of the three products, and down is of their shape
+ * transposed. `x` is what they read.
+ */
+export function expertMatmulVariant(
+  gpu: Gpu,
+  args: { gate: ExpertMatrix; x?: Rows; pairs: number; experts: number },
+): MatmulVariant {
+  const { gate, x, pairs, experts } = args;
+  const kernelClass = {
+    kernel: 'expert matmul',
+    format: `${gate.type}${x ? operand(gpu, gate.type, x).suffix : ''}`,
+    rows: gate.rows,
+    columns: gate.columns,
+    tokens: pairs / experts,
+  } as const;
+  return tuned(gpu, kernelClass, matmulVariants, matmulVariant);
+}
+
 /** Pairs per tile: about as many as an expert gets, so that few rows of a tile stay empty. */
-function expertTile(gpu: Gpu, variant: MatmulVariant, pairs: number, experts: number): TileShape {
-  return tileShape(gpu, variant, pairs / experts);
+function expertTile(
+  gpu: Gpu,
+  variant: MatmulVariant,
+  pairs: number,
+  experts: number,
+  int8?: boolean,
+): TileShape {
+  return tileShape(gpu, variant, pairs / experts, int8);
 }
 
 /**
@@ -178,9 +226,15 @@ export function expertMatmul(
 ): void {
   const { weight, x, y, first = 0, divisor, pairs, experts, groups, product } = args;
   const variant = args.variant ?? matmulVariant(rec.gpu);
-  const tile = expertTile(rec.gpu, variant, pairs, experts);
+  const read = operand(rec.gpu, weight.type, x);
+  const tile = expertTile(rec.gpu, variant, pairs, experts, read.defines.INT8 === true);
   const { defines, storage } = decoder(rec.gpu, weight.type, 5);
-  const pipeline = rec.gpu.pipelines.get('matmul', { ...defines, ...tile.defines, MODE: 1 });
+  const pipeline = rec.gpu.pipelines.get('matmul', {
+    ...defines,
+    ...read.defines,
+    ...tile.defines,
+    MODE: 1,
+  });
   const counts = groups.counts.buffer.slice(groups.counts.offset + 12 * product, 12);
   for (const slab of weight.slabs) {
     rec.dispatchIndirect(
@@ -189,7 +243,7 @@ export function expertMatmul(
         weight.rows,
         paddedFor(weight.type, weight.columns) / 8,
         pairs,
-        x.stride / 8,
+        read.stride,
         y.stride,
         first,
         divisor,
@@ -198,7 +252,7 @@ export function expertMatmul(
         weight.slotBytes / 16,
         weight.offset / 16,
       ],
-      [slab.slice, x.slice, y.slice, groups.order, groups.tiles, ...storage],
+      [slab.slice, read.slice, y.slice, groups.order, groups.tiles, ...storage],
       counts,
     );
   }

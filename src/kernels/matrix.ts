@@ -1,5 +1,6 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
+import type { ShaderDefines } from '../gpu/shader.ts';
 import { formatBytes, type NumberType, numberFormats } from '../quant/index.ts';
 import {
   type Codebook,
@@ -48,6 +49,24 @@ export interface MatrixPart {
 export interface Rows {
   readonly slice: BufferSlice;
   readonly stride: number;
+  /** The same in int8 (see `quantize`): kept up to date by whoever writes these rows. */
+  readonly q8?: BufferSlice | undefined;
+}
+
+/** How activations meet weights that are integers: exactly, or in int8 with a scale for each 32. */
+export type ActivationType = 'f32' | 'int8';
+
+/** Values that share a scale in int8. */
+const q8Block = 32;
+
+/** Blocks of one row in int8. */
+export function q8Blocks(stride: number): number {
+  return Math.ceil(stride / q8Block);
+}
+
+/** Bytes of one row in int8. */
+export function q8RowBytes(stride: number): number {
+  return 48 * q8Blocks(stride);
 }
 
 /**
@@ -83,7 +102,7 @@ export const noSlot = 0xffffffff;
  * `bindings` that the shader has itself.
  */
 export function decoder(gpu: Gpu, type: NumberType, bindings: number) {
-  const defines = {
+  const defines: ShaderDefines = {
     FORMAT: numberFormats[type].shader,
     F16: gpu.capabilities.f16,
     CODEBOOK: bindings + 1,
@@ -91,6 +110,24 @@ export function decoder(gpu: Gpu, type: NumberType, bindings: number) {
   const codebook = codebooks[type];
   if (!codebook) return { defines, storage: [] };
   return { defines, storage: [gpu.constant(`codebook ${type}`, () => pack(codebook))] };
+}
+
+/**
+ * What a product of weights of a type with `x` reads of it: its int8 image, if it has one and the
+ * weights are integers, or else its floats.
+ */
+export function operand(gpu: Gpu, type: NumberType, x: Rows) {
+  if (x.q8 && numberFormats[type].hasIntegers) {
+    return {
+      /** Distinguishes the kernel from that of f32. */
+      suffix: ' int8',
+      defines: { INT8: true, PAIRS: gpu.capabilities.software } as ShaderDefines,
+      slice: x.q8,
+      /** From one row to the next, in what the kernels take at a time: octets, or blocks in int8. */
+      stride: q8Blocks(x.stride),
+    };
+  }
+  return { suffix: '', defines: {} as ShaderDefines, slice: x.slice, stride: x.stride / 8 };
 }
 
 /** Points of the I-quants, which `shaders/quant/codebook.wgsl` reads. */
@@ -103,6 +140,18 @@ const codebooks: Partial<Record<NumberType, Codebook>> = {
   IQ3_XXS: iq3xxsGrid,
   IQ3_S: iq3sGrid,
 };
+
+/** Bytes that `uploadCodebooks` takes on the GPU. */
+export function codebookBytes(types: Iterable<NumberType>): number {
+  let bytes = 0;
+  for (const type of new Set(types)) bytes += 2 * (codebooks[type]?.codes.length ?? 0);
+  return bytes;
+}
+
+/** Uploads what the kernels of some types read, before what is left of the memory is given away. */
+export function uploadCodebooks(gpu: Gpu, types: Iterable<NumberType>): void {
+  for (const type of new Set(types)) decoder(gpu, type, 0);
+}
 
 /** Two codes of 16 bits to a word. */
 function pack({ codes }: Codebook): Uint32Array<ArrayBuffer> {

@@ -1,45 +1,103 @@
 import type { BufferSlice } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type LanesVariant, lanesLayout, lanesWorkgroups, manyRowsVariant } from './lanes.ts';
-import { decoder, type ExpertMatrix, type Matrix, paddedFor, type Rows } from './matrix.ts';
+import type { ShaderDefines } from '../gpu/shader.ts';
+import { type NumberType, numberFormats } from '../quant/index.ts';
+import { tuned } from './kernel-class.ts';
+import {
+  broadcastLanes,
+  type LanesVariant,
+  lanesLayout,
+  lanesVariants,
+  lanesWorkgroups,
+  manyRowsVariant,
+} from './lanes.ts';
+import {
+  decoder,
+  type ExpertMatrix,
+  type Matrix,
+  operand,
+  paddedFor,
+  type Rows,
+} from './matrix.ts';
+import { quantize } from './quantize.ts';
 
-/** Output rows per group of lanes: loads of x are shared by so many rows of weights. */
-const rowsPerGroup = 4;
+/** How lanes share a product: they split k (`shaders/matvec.wgsl`), or each owns rows and they `broadcast` x. */
+export type MatvecVariant = LanesVariant | 'broadcast';
+
+/** The variants that this device can run. */
+export function matvecVariants(gpu: Gpu): MatvecVariant[] {
+  return broadcastLanes(gpu) ? [...lanesVariants(gpu), 'broadcast'] : lanesVariants(gpu);
+}
 
 /**
- * y[t, n] = W[n] . x[t] for few tokens (decode); see `shaders/matvec.wgsl`, mode 0. Weights are
- * read once per four tokens.
+ * The variant this device is expected to run fastest. On a software GPU loads are what costs: where
+ * weights are packed, most of them are those of x, which a broadcast shares best.
+ */
+export function matvecVariant(gpu: Gpu, type: NumberType): MatvecVariant {
+  const isPacked = numberFormats[type].hasIntegers;
+  return gpu.capabilities.software && isPacked && broadcastLanes(gpu)
+    ? 'broadcast'
+    : manyRowsVariant(gpu);
+}
+
+/** Sums per group of lanes, or per lane: loads of x are shared by so many rows of weights. */
+const sumsPerGroup = { lanes: 4, broadcast: 2 };
+
+/** The kernel of a variant, and how many rows one workgroup of it covers at least. */
+function kernelOf(gpu: Gpu, variant: MatvecVariant, mode: 0 | 1 | 2, tokens: number) {
+  if (variant === 'broadcast') {
+    const lanes = broadcastLanes(gpu)!;
+    const columns = sumsPerGroup.broadcast;
+    const rows = mode === 1 ? columns / 2 : columns;
+    const workgroup = 64;
+    return {
+      shader: 'matvec_broadcast',
+      defines: { WORKGROUP: workgroup, LANES: lanes, COLUMNS: columns, TOKENS: tokens, MODE: mode },
+      workgroups: (outputs: number) => Math.ceil(outputs / (workgroup * rows)),
+    };
+  }
+  const { defines, groupsPerWorkgroup } = lanesLayout(gpu, variant);
+  // Gate and up are two products each: half the rows for the same number of sums.
+  const rows = mode === 1 ? sumsPerGroup.lanes / 2 : sumsPerGroup.lanes;
+  return {
+    shader: 'matvec',
+    defines: {
+      ...defines,
+      ROWS: rows,
+      SUMS: sumsPerGroup.lanes * tokens,
+      TOKENS: tokens,
+      MODE: mode,
+    } as ShaderDefines,
+    workgroups: (outputs: number) => lanesWorkgroups(Math.ceil(outputs / rows), groupsPerWorkgroup),
+  };
+}
+
+/**
+ * y[t, n] = W[n] . x[t] for few tokens (decode); see `shaders/matvec_params.wgsl`, mode 0. Weights
+ * are read once per four tokens.
  */
 export function matvec(
   rec: Recorder,
-  args: { weight: Matrix; x: Rows; y: Rows; tokens: number; variant?: LanesVariant },
+  args: { weight: Matrix; x: Rows; y: Rows; tokens: number; variant?: MatvecVariant },
 ): void {
   const { weight, x, y, tokens } = args;
-  const variant = args.variant ?? manyRowsVariant(rec.gpu);
-  const { defines, groupsPerWorkgroup } = lanesLayout(rec.gpu, variant);
+  const { type, rows, columns } = weight;
+  const read = operand(rec.gpu, type, x);
+  const format = `${type}${read.suffix}`;
+  const kernelClass = { kernel: 'matvec', format, rows, columns, tokens: 1 } as const;
+  const rule = (gpu: Gpu) => matvecVariant(gpu, type);
+  const variant = args.variant ?? tuned(rec.gpu, kernelClass, matvecVariants, rule);
   const tokensPerGroup = tokens === 1 ? 1 : tokens === 2 ? 2 : 4;
-  const { defines: format, storage } = decoder(rec.gpu, weight.type, 3);
-  const pipeline = rec.gpu.pipelines.get('matvec', {
-    ...format,
-    ...defines,
-    MODE: 0,
-    ROWS: rowsPerGroup,
-    TOKENS: tokensPerGroup,
-    SUMS: rowsPerGroup * tokensPerGroup,
-  });
+  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, 0, tokensPerGroup);
+  const { defines: decoding, storage } = decoder(rec.gpu, type, 3);
+  const pipeline = rec.gpu.pipelines.get(shader, { ...decoding, ...read.defines, ...defines });
   for (const part of weight.parts) {
     rec.dispatch(
       pipeline,
-      [
-        part.rows,
-        paddedFor(weight.type, weight.columns) / 8,
-        tokens,
-        x.stride / 4,
-        y.stride,
-        part.firstRow,
-      ],
-      [part.slice, x.slice, y.slice, ...storage],
-      lanesWorkgroups(Math.ceil(part.rows / rowsPerGroup), groupsPerWorkgroup),
+      [part.rows, paddedFor(type, columns) / 8, tokens, read.stride, y.stride, part.firstRow],
+      [part.slice, read.slice, y.slice, ...storage],
+      workgroups(part.rows),
       Math.ceil(tokens / tokensPerGroup),
     );
   }
@@ -53,7 +111,7 @@ export interface ExpertPairs {
 }
 
 /**
- * y[q] = silu(G x[q / topK]) * (U x[q / topK]) for each pair's expert; see `shaders/matvec.wgsl`,
+ * y[q] = silu(G x[q / topK]) * (U x[q / topK]) for each pair's expert; see `shaders/matvec_params.wgsl`,
  * mode 1. `gate` and `up` share a type and slabs.
  */
 export function expertGateUp(
@@ -63,23 +121,24 @@ export function expertGateUp(
     up: ExpertMatrix;
     x: Rows;
     y: Rows;
-    variant?: LanesVariant;
+    variant?: MatvecVariant;
   },
 ): void {
   recordPairs(rec, 1, { ...args, weight: args.gate, upOffset: args.up.offset });
+  quantize(rec, args.y, args.pairs);
 }
 
 /** y[q] = D x[q] for each pair's expert. */
 export function expertDown(
   rec: Recorder,
-  args: ExpertPairs & { down: ExpertMatrix; x: Rows; y: Rows; variant?: LanesVariant },
+  args: ExpertPairs & { down: ExpertMatrix; x: Rows; y: Rows; variant?: MatvecVariant },
 ): void {
   expertMatvec(rec, { ...args, weight: args.down, divisor: 1 });
 }
 
 /**
  * y[q] = W x[q / divisor] for each pair's expert, from column `first` of y on; see
- * `shaders/matvec.wgsl`, mode 2.
+ * `shaders/matvec_params.wgsl`, mode 2.
  */
 export function expertMatvec(
   rec: Recorder,
@@ -89,7 +148,7 @@ export function expertMatvec(
     y: Rows;
     first?: number;
     divisor: number;
-    variant?: LanesVariant;
+    variant?: MatvecVariant;
   },
 ): void {
   recordPairs(rec, 2, { ...args, topK: args.divisor, upOffset: 0 });
@@ -104,31 +163,32 @@ function recordPairs(
     x: Rows;
     y: Rows;
     first?: number;
-    variant?: LanesVariant;
+    variant?: MatvecVariant;
   },
 ): void {
   const { weight, x, y, ids, pairs, topK } = args;
-  const variant = args.variant ?? manyRowsVariant(rec.gpu);
-  const { defines, groupsPerWorkgroup } = lanesLayout(rec.gpu, variant);
-  // Gate and up are two products each: half the rows for the same number of sums.
-  const rows = mode === 1 ? rowsPerGroup / 2 : rowsPerGroup;
-  const { defines: format, storage } = decoder(rec.gpu, weight.type, 5);
-  const pipeline = rec.gpu.pipelines.get('matvec', {
-    ...format,
-    ...defines,
-    MODE: mode,
-    ROWS: rows,
-    TOKENS: 1,
-    SUMS: rowsPerGroup,
-  });
+  const { type, rows, columns } = weight;
+  const read = operand(rec.gpu, type, x);
+  const kernelClass = {
+    kernel: mode === 1 ? 'expert gate-up' : 'expert matvec',
+    format: `${type}${read.suffix}`,
+    rows,
+    columns,
+    tokens: 1,
+  } as const;
+  const rule = (gpu: Gpu) => matvecVariant(gpu, type);
+  const variant = args.variant ?? tuned(rec.gpu, kernelClass, matvecVariants, rule);
+  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, mode, 1);
+  const { defines: decoding, storage } = decoder(rec.gpu, type, 5);
+  const pipeline = rec.gpu.pipelines.get(shader, { ...decoding, ...read.defines, ...defines });
   for (const slab of weight.slabs) {
     rec.dispatch(
       pipeline,
       [
-        weight.rows,
-        paddedFor(weight.type, weight.columns) / 8,
+        rows,
+        paddedFor(type, columns) / 8,
         pairs,
-        x.stride / 4,
+        read.stride,
         y.stride,
         args.first ?? 0,
         topK,
@@ -139,8 +199,8 @@ function recordPairs(
         weight.offset / 16,
         args.upOffset / 16,
       ],
-      [slab.slice, x.slice, y.slice, ids, weight.slotOf, ...storage],
-      lanesWorkgroups(Math.ceil(weight.rows / rows), groupsPerWorkgroup),
+      [slab.slice, read.slice, y.slice, ids, weight.slotOf, ...storage],
+      workgroups(rows),
       pairs,
     );
   }

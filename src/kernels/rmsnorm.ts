@@ -2,6 +2,7 @@ import type { BufferSlice } from '../gpu/buffer.ts';
 import { f32, type Recorder } from '../gpu/recorder.ts';
 import { fewRowsVariant, type LanesVariant, lanesLayout, lanesWorkgroups } from './lanes.ts';
 import type { Rows } from './matrix.ts';
+import { quantize } from './quantize.ts';
 
 /** What is added to the residual stream before it is normalised. */
 export type Addend =
@@ -48,4 +49,5 @@ export function rmsNorm(
     storage,
     lanesWorkgroups(rows, groupsPerWorkgroup),
   );
+  quantize(rec, out, rows);
 }

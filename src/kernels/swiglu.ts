@@ -1,5 +1,6 @@
 import type { Recorder } from '../gpu/recorder.ts';
 import type { Rows } from './matrix.ts';
+import { quantize } from './quantize.ts';
 
 const workgroup = 64;
 
@@ -16,4 +17,5 @@ export function swiglu(
     Math.ceil(out.stride / workgroup),
     rows,
   );
+  quantize(rec, out, rows);
 }

@@ -19,11 +19,11 @@ export function topKScratch(n: number): number {
   return Math.max(maxTopK, Math.ceil(n / block));
 }
 
-/** Marks in the ids that fewer than k values were numbers. */
+/** Marks in the ids that there were fewer than k values. */
 export const noId = 0xffffffff;
 
 /**
- * The k largest of n values, in falling order, ties to the lower index: `values` [k] f32 and `ids`
+ * The k largest of n values, in falling order, NaN before all numbers, ties to the lower index: `values` [k] f32 and `ids`
  * [k] u32; with k = 1, argmax. See `shaders/topk.wgsl`.
  */
 export function topK(

@@ -1,4 +1,5 @@
 import { loadRows, tensorInfo, type WeightLoader } from '../experts/tensor-upload.ts';
+import type { TensorInfo } from '../files/tensors.ts';
 import type { BufferSlice } from '../gpu/buffer.ts';
 import { type Matrix, type MatrixPart, padded, rowBytes } from '../kernels/matrix.ts';
 import { type NumberType, numberFormats } from '../quant/index.ts';
@@ -32,22 +33,37 @@ export async function loadStacked(
   loader: WeightLoader,
   names: readonly string[],
 ): Promise<Matrix[]> {
-  const runs: { names: string[]; type: NumberType; firstRow: number }[] = [];
+  const matrices: Matrix[] = [];
+  for (const run of stackedRuns(names.map((name) => tensorInfo(loader, name)))) {
+    matrices.push(await loadRun(loader, run.names, run.type, run.firstRow));
+  }
+  return matrices;
+}
+
+/** Tensors that become one matrix when they are stacked. */
+export interface StackedRun {
+  readonly names: string[];
+  readonly type: NumberType;
+  readonly firstRow: number;
+  rows: number;
+}
+
+/** How tensors [rows, columns] that follow one another are stacked. */
+export function stackedRuns(tensors: readonly TensorInfo[]): StackedRun[] {
+  const runs: StackedRun[] = [];
   let row = 0;
-  for (const name of names) {
-    const { type, shape } = tensorInfo(loader, name);
+  for (const { name, type, shape } of tensors) {
     const run = runs.at(-1);
     // A tensor that ends within a word cannot be followed by another.
-    if (run?.type === type && ((row - run.firstRow) * rowBytes(type, shape[1])) % 4 === 0) {
+    if (run?.type === type && (run.rows * rowBytes(type, shape[1])) % 4 === 0) {
       run.names.push(name);
+      run.rows += shape[0];
     } else {
-      runs.push({ names: [name], type, firstRow: row });
+      runs.push({ names: [name], type, firstRow: row, rows: shape[0] });
     }
     row += shape[0];
   }
-  const matrices: Matrix[] = [];
-  for (const run of runs) matrices.push(await loadRun(loader, run.names, run.type, run.firstRow));
-  return matrices;
+  return runs;
 }
 
 /** One tensor [rows, columns], cut into parts of whole rows that fit a binding. */

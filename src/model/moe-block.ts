@@ -1,10 +1,11 @@
-import { type LayerExperts, loadResidentExperts, sameSlots } from '../experts/resident-experts.ts';
+import { type LayerExperts, sameSlots } from '../experts/slot-pool.ts';
 import type { WeightLoader } from '../experts/tensor-upload.ts';
 import type { ModelConfig } from '../files/model-config.ts';
+import type { BufferSlice } from '../gpu/buffer.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { linear, matvecRows } from '../kernels/linear.ts';
-import { expertMatmul, groupByExpert } from '../kernels/matmul.ts';
-import type { Matrix } from '../kernels/matrix.ts';
+import { expertMatmul, expertMatmulVariant, groupByExpert } from '../kernels/matmul.ts';
+import type { Matrix, Rows } from '../kernels/matrix.ts';
 import { expertDown, expertGateUp, expertMatvec } from '../kernels/matvec.ts';
 import type { Addend } from '../kernels/rmsnorm.ts';
 import { router } from '../kernels/router.ts';
@@ -12,54 +13,82 @@ import { swiglu } from '../kernels/swiglu.ts';
 import { loadMatrix } from './load-weights.ts';
 import type { Workspace } from './workspace.ts';
 
+/** What a router reads and writes. */
+export interface RouterBuffers {
+  /** [tokens, hidden], normalised. */
+  readonly x: Rows;
+  /** [tokens, experts]. */
+  readonly logits: Rows;
+  /** The chosen experts and their weights, [tokens, topK]. */
+  readonly ids: BufferSlice;
+  readonly weights: BufferSlice;
+}
+
 /**
  * Mixture of Experts: each token goes through the `numExpertsPerTok` experts that the router
  * likes best. The weighted sum of their outputs is left to the next norm, which reads them anyway.
+ * Where the experts are is the caller's to know.
  */
 export class MoeBlock {
   readonly #config: ModelConfig;
   readonly #gate: Matrix;
-  readonly #experts: LayerExperts;
 
-  private constructor(config: ModelConfig, gate: Matrix, experts: LayerExperts) {
+  private constructor(config: ModelConfig, gate: Matrix) {
     this.#config = config;
     this.#gate = gate;
-    this.#experts = experts;
   }
 
   /** @param prefix such as `model.layers.3.mlp` */
   static async load(loader: WeightLoader, config: ModelConfig, prefix: string): Promise<MoeBlock> {
-    const gate = await loadMatrix(loader, `${prefix}.gate.weight`);
-    const experts = await loadResidentExperts(loader, prefix, {
-      experts: config.numExperts,
-      hidden: config.hiddenSize,
-      inner: config.moeIntermediateSize,
-    });
-    return new MoeBlock(config, gate, experts);
+    return new MoeBlock(config, await loadMatrix(loader, `${prefix}.gate.weight`));
   }
 
-  record(rec: Recorder, ws: Workspace, tokens: number): Addend {
+  /** Chooses the experts of each token. */
+  recordRouter(rec: Recorder, buffers: RouterBuffers, tokens: number): void {
+    const { x, logits, ids, weights } = buffers;
     const { numExperts, numExpertsPerTok: topK, normTopkProb } = this.#config;
-    linear(rec, { weight: this.#gate, x: ws.normed, y: ws.routerLogits, rows: tokens });
+    linear(rec, { weight: this.#gate, x, y: logits, rows: tokens });
     router(rec, {
-      logits: ws.routerLogits,
+      logits,
       experts: numExperts,
       topK,
       normalise: normTopkProb,
       tokens,
-      ids: ws.expertIds,
-      weights: ws.expertWeights,
+      ids,
+      weights,
     });
-    if (tokens <= matvecRows(rec)) this.#recordFew(rec, ws, tokens);
-    else this.#recordMany(rec, ws, tokens);
-    return { rows: ws.expertOut, scale: ws.expertWeights, slots: topK };
+  }
+
+  /**
+   * The outputs of the chosen experts `ids` that have a slot, into their rows of `ws.expertOut`; rows
+   * of the others stay as they are.
+   */
+  recordExperts(
+    rec: Recorder,
+    ws: Workspace,
+    tokens: number,
+    ids: BufferSlice,
+    experts: LayerExperts,
+  ): void {
+    if (tokens <= matvecRows(rec)) this.#recordFew(rec, ws, tokens, ids, experts);
+    else this.#recordMany(rec, ws, tokens, ids, experts);
+  }
+
+  /** What the block leaves to be added to the residual stream. */
+  addend(ws: Workspace): Addend {
+    return { rows: ws.expertOut, scale: ws.expertWeights, slots: this.#config.numExpertsPerTok };
   }
 
   /** Decode: every (token, slot) pair is a matrix-vector product with its expert. */
-  #recordFew(rec: Recorder, ws: Workspace, tokens: number): void {
-    const { gate, up, down } = this.#experts;
+  #recordFew(
+    rec: Recorder,
+    ws: Workspace,
+    tokens: number,
+    ids: BufferSlice,
+    { gate, up, down }: LayerExperts,
+  ): void {
     const { numExpertsPerTok: topK, moeIntermediateSize: n } = this.#config;
-    const pairs = { ids: ws.expertIds, pairs: tokens * topK, topK };
+    const pairs = { ids, pairs: tokens * topK, topK };
     if (sameSlots(gate, up)) {
       expertGateUp(rec, { ...pairs, gate, up, x: ws.normed, y: ws.inner });
     } else {
@@ -72,13 +101,20 @@ export class MoeBlock {
   }
 
   /** Prefill: pairs sorted by expert, so that each expert's weights meet all of its tokens at once. */
-  #recordMany(rec: Recorder, ws: Workspace, tokens: number): void {
-    const { gate, up, down } = this.#experts;
+  #recordMany(
+    rec: Recorder,
+    ws: Workspace,
+    tokens: number,
+    ids: BufferSlice,
+    { gate, up, down }: LayerExperts,
+  ): void {
     const { numExperts: experts, numExpertsPerTok: topK, moeIntermediateSize: n } = this.#config;
     const pairs = tokens * topK;
     const { groups } = ws;
+    const variant = expertMatmulVariant(rec.gpu, { gate, x: ws.normed, pairs, experts });
     groupByExpert(rec, {
-      ids: ws.expertIds,
+      variant,
+      ids,
       pairs,
       experts,
       slotOf: gate.slotOf,
@@ -87,7 +123,7 @@ export class MoeBlock {
       columns2: down.rows,
       groups,
     });
-    const product = { pairs, experts, groups };
+    const product = { pairs, experts, groups, variant };
     const gateUp = { ...product, x: ws.normed, y: ws.gateUp, divisor: topK, product: 0 } as const;
     expertMatmul(rec, { ...gateUp, weight: gate });
     expertMatmul(rec, { ...gateUp, weight: up, first: n });

@@ -4,7 +4,7 @@ import type { BufferSet } from '../gpu/buffer-set.ts';
 import { attentionScratch } from '../kernels/attention.ts';
 import { headWidth } from '../kernels/kv-cache.ts';
 import { type ExpertGroups, tileCapacity } from '../kernels/matmul.ts';
-import { padded, type Rows } from '../kernels/matrix.ts';
+import { type ActivationType, padded, q8RowBytes, type Rows } from '../kernels/matrix.ts';
 import { maxTopK, topKScratch } from '../kernels/topk.ts';
 
 /** Buffers for the activations of one chunk of tokens. Padding columns are zero and stay so. */
@@ -28,8 +28,9 @@ export interface Workspace {
   readonly attentionSums: BufferSlice;
   readonly attentionPartial: BufferSlice;
   readonly routerLogits: Rows;
-  /** Chosen experts and their weights, [chunk, topK]. */
-  readonly expertIds: BufferSlice;
+  /** Chosen experts of every layer; see `routingOf`. */
+  readonly routing: BufferSlice;
+  /** Weights of the chosen experts of one layer, [chunk, topK]. */
   readonly expertWeights: BufferSlice;
   /** Gate and up side by side, of each (token, slot) pair. */
   readonly gateUp: Rows;
@@ -41,6 +42,16 @@ export interface Workspace {
   /** Each pair's expert output. */
   readonly expertOut: Rows;
   readonly groups: ExpertGroups;
+  /** The residual stream of one token before each layer's experts, [layers, hidden]. */
+  readonly saved: Rows;
+  /** What one token's routers of later layers would choose now. */
+  readonly prediction: {
+    readonly normed: Rows;
+    readonly logits: Rows;
+    readonly weights: BufferSlice;
+    /** [maxPredictionDepth, layers], each as `routingOf` one token. */
+    readonly ids: BufferSlice;
+  };
   /** [logitRows, vocab]. */
   readonly logits: Rows;
   /** Rows of logits computed at a time. */
@@ -66,6 +77,47 @@ function widths(config: ModelConfig) {
     moeInner: padded(config.moeIntermediateSize),
     denseInner: config.sparseLayers.includes(false) ? padded(config.intermediateSize) : 0,
   };
+}
+
+/** How many sparse layers ahead routers can be asked early. */
+export const maxPredictionDepth = 3;
+
+/** Bytes from one layer's chosen experts to the next's: bound ranges begin at multiples of 256. */
+export function routingStride(config: ModelConfig, tokens: number): number {
+  return Math.max(256, Math.ceil((4 * tokens * config.numExpertsPerTok) / 256) * 256);
+}
+
+/** Where the experts that a layer's router chooses for some tokens go: u32 [tokens, topK]. */
+export function routingOf(
+  ws: Workspace,
+  config: ModelConfig,
+  layer: number,
+  tokens: number,
+): BufferSlice {
+  const { buffer, offset } = ws.routing;
+  return buffer.slice(
+    offset + layer * routingStride(config, tokens),
+    4 * tokens * config.numExpertsPerTok,
+  );
+}
+
+/** The most that is read back at once: logits, choices of experts, and likely tokens. */
+export function readbackBytes(ws: Workspace): number {
+  const { logits, routing, prediction, topValues, topIds } = ws;
+  const slices = [logits.slice, routing, prediction.ids, topValues, topIds];
+  return slices.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Where the choice of the router `depth` sparse layers (from 1) after `layer` goes, taken early. */
+export function predictionOf(
+  ws: Workspace,
+  config: ModelConfig,
+  layer: number,
+  depth: number,
+): BufferSlice {
+  const { buffer, offset } = ws.prediction.ids;
+  const index = (depth - 1) * config.numHiddenLayers + layer;
+  return buffer.slice(offset + index * routingStride(config, 1), 4 * config.numExpertsPerTok);
 }
 
 /** Workgroups along one axis of a dispatch, on every device. */
@@ -99,6 +151,7 @@ export async function allocateWorkspace(
   buffers: BufferSet,
   config: ModelConfig,
   chunk: number,
+  activations: ActivationType,
 ): Promise<Workspace> {
   const { maxBindingBytes } = buffers.gpu.capabilities;
   const w = widths(config);
@@ -108,7 +161,13 @@ export async function allocateWorkspace(
     slice: await words(count * stride),
     stride,
   });
+  /** Rows that weights are multiplied with. */
+  const operands = async (count: number, stride: number): Promise<Rows> => ({
+    ...(await rows(count, stride)),
+    ...(activations === 'int8' && { q8: await words((count * q8RowBytes(stride)) / 4) }),
+  });
   const pairs = chunk * w.pairs;
+  const layers = config.numHiddenLayers;
   const vocab = padded(config.vocabSize);
   const logitRows = Math.max(1, Math.min(chunk, 64, Math.floor(maxBindingBytes / (4 * vocab))));
   const scratch = attentionScratch(config.numAttentionHeads, config.headDim);
@@ -117,25 +176,32 @@ export async function allocateWorkspace(
     ids: await words(chunk),
     rope: await words(chunk * config.headDim),
     x: await rows(chunk, w.hidden),
-    normed: await rows(chunk, w.hidden),
+    normed: await operands(chunk, w.hidden),
     qkv: await rows(chunk, w.qkv),
     q: await words(chunk * w.q),
-    attended: await rows(chunk, w.attended),
+    attended: await operands(chunk, w.attended),
     blockOut: await rows(chunk, w.hidden),
     attentionSums: await words(scratch.sums),
     attentionPartial: await words(scratch.partial),
     routerLogits: await rows(chunk, padded(config.numExperts)),
-    expertIds: await words(pairs),
+    routing: await words((layers * routingStride(config, chunk)) / 4),
     expertWeights: await words(pairs),
     gateUp: await rows(pairs, 2 * w.moeInner),
-    inner: await rows(pairs, w.moeInner),
+    inner: await operands(pairs, w.moeInner),
     denseGateUp: await rows(chunk, 2 * w.denseInner),
-    denseInner: await rows(chunk, w.denseInner),
+    denseInner: await operands(chunk, w.denseInner),
     expertOut: await rows(pairs, w.hidden),
     groups: {
       order: await words(pairs),
       tiles: await words(4 * tileCapacity(pairs, config.numExperts)),
       counts: await words(8, indirectUsage),
+    },
+    saved: await rows(layers, w.hidden),
+    prediction: {
+      normed: await rows(1, w.hidden),
+      logits: await rows(1, padded(config.numExperts)),
+      weights: await words(w.pairs),
+      ids: await words((maxPredictionDepth * layers * routingStride(config, 1)) / 4),
     },
     logits: await rows(logitRows, vocab),
     logitRows,

@@ -86,7 +86,7 @@ export async function measureReadSpeed(
 }
 
 /** `read_bytes` of proc_pid_io(5): what this process caused to be fetched from the storage layer. */
-async function bytesFetchedFromStorage(): Promise<number | undefined> {
+export async function bytesFetchedFromStorage(): Promise<number | undefined> {
   const text = await readFile('/proc/self/io', 'utf8').catch(() => '');
   const match = /^read_bytes: (\d+)$/m.exec(text);
   return match ? Number(match[1]) : undefined;

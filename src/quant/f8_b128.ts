@@ -22,6 +22,7 @@ const bytes = 4 + elements;
  */
 export const F8_B128 = blockFormat({
   name: 'F8_B128',
+  hasIntegers: false,
   elements,
   bytes,
   decode(data, at, out, to) {

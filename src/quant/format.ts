@@ -45,6 +45,8 @@ export interface NumberFormat {
   readonly name: NumberType;
   readonly blockElements: number;
   readonly blockBytes: number;
+  /** Values are integers below 2^7 times a scale, plus an offset; the WGSL decoder gives them as such. */
+  readonly hasIntegers?: boolean;
   /** File name, without extension, in `shaders/quant/`. */
   readonly shader: string;
   /**
@@ -71,6 +73,8 @@ type EncodeBlock = (values: Float32Array, from: number, bytes: Uint8Array, at: n
 
 interface BlockLayout {
   readonly name: BlockType;
+  /** Default: true. */
+  readonly hasIntegers?: boolean;
   readonly elements: number;
   readonly bytes: number;
   readonly decode: DecodeBlock;
@@ -86,7 +90,7 @@ interface BlockLayout {
 export function blockFormat(layout: BlockLayout & { encode: EncodeBlock }): EncodableFormat;
 export function blockFormat(layout: BlockLayout): NumberFormat;
 export function blockFormat(layout: BlockLayout): NumberFormat {
-  const { name, elements, bytes: size, decode, encode } = layout;
+  const { name, hasIntegers = true, elements, bytes: size, decode, encode } = layout;
   const blocksOf = (values: number) => {
     if (values % elements === 0) return values / elements;
     throw new MowgliError(
@@ -98,6 +102,7 @@ export function blockFormat(layout: BlockLayout): NumberFormat {
     name,
     blockElements: elements,
     blockBytes: size,
+    hasIntegers,
     shader: name.toLowerCase(),
     decode(bytes, out) {
       const blocks = blocksOf(out.length);

@@ -71,8 +71,13 @@ function largestAtScaleOne(type: NumberType): number {
   return largest;
 }
 
-/** Makes a block finite by overwriting what scales it. */
-function setScale(type: NumberType, block: Uint8Array, scale: number, negative: boolean): void {
+/** Makes a block of random bits finite by overwriting what scales all of it. */
+export function setScale(
+  type: NumberType,
+  block: Uint8Array,
+  scale: number,
+  negative: boolean,
+): void {
   const half = floatToHalf(negative ? -scale : scale);
   for (const at of halvesAt[type] ?? []) {
     block[at] = half;

@@ -16,6 +16,8 @@ export interface FaultyGpu {
   buffers(): number;
   /** Takes the device away, as a driver does that was reset. */
   lose(message: string): void;
+  /** Finds no memory for what no error scope watches, such as the copy that an upload makes. */
+  runOut(message: string): void;
 }
 
 /**
@@ -27,11 +29,15 @@ export async function openFaultyGpu({ outOfMemoryAt = 0 } = {}): Promise<FaultyG
   const { adapter, driver } = await openDawn();
   let buffers = 0;
   let lose: (info: { reason: string; message: string }) => void = () => {};
+  const listeners: ((event: { error: GPUError }) => void)[] = [];
+  const report = (error: GPUError) =>
+    queueMicrotask(() => {
+      for (const listener of listeners) listener({ error });
+    });
 
   const breakDevice = (device: GPUDevice) => {
     const { createBuffer, pushErrorScope, popErrorScope, addEventListener } = device;
     const scopes: { filter: GPUErrorFilter; error?: GPUError }[] = [];
-    const listeners: ((event: { error: GPUError }) => void)[] = [];
 
     const invalidBuffer = (size: number): GPUBuffer => {
       pushErrorScope.call(device, 'validation');
@@ -49,11 +55,7 @@ export async function openFaultyGpu({ outOfMemoryAt = 0 } = {}): Promise<FaultyG
         const error = new GPUOutOfMemoryError('no memory, says the test');
         const scope = scopes.findLast(({ filter }) => filter === 'out-of-memory');
         if (scope) scope.error ??= error;
-        else {
-          queueMicrotask(() => {
-            for (const listener of listeners) listener({ error });
-          });
-        }
+        else report(error);
         return invalidBuffer(descriptor.size);
       },
       pushErrorScope: (filter: GPUErrorFilter) => {
@@ -85,5 +87,10 @@ export async function openFaultyGpu({ outOfMemoryAt = 0 } = {}): Promise<FaultyG
     shaders: nodeShaders(),
     ...(driver.isSoftware && { wait: quietWait }),
   });
-  return { gpu, buffers: () => buffers, lose: (message) => lose({ reason: 'unknown', message }) };
+  return {
+    gpu,
+    buffers: () => buffers,
+    lose: (message) => lose({ reason: 'unknown', message }),
+    runOut: (message) => report(new GPUOutOfMemoryError(message)),
+  };
 }

@@ -73,8 +73,8 @@ export class WatchedFolder implements ByteFolder {
   openFiles = 0;
   /** Reads so far. */
   reads = 0;
-  /** Called before each read with its number, from 1; may throw or abort something. */
-  onRead: (read: number) => void = () => {};
+  /** Called before each read with its number, from 1; may throw, abort something, or take its time. */
+  onRead: (read: number) => void | Promise<void> = () => {};
   /** Called when a file is closed; may throw. */
   onClose: () => void = () => {};
   readonly #below: ByteFolder;
@@ -93,7 +93,7 @@ export class WatchedFolder implements ByteFolder {
       name: source.name,
       size: source.size,
       read: async (offset, length, options) => {
-        this.onRead(++this.reads);
+        await this.onRead(++this.reads);
         return source.read(offset, length, options);
       },
       close: async () => {

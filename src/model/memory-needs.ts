@@ -1,8 +1,8 @@
-import type { ModelConfig } from './files/model-config.ts';
-import type { TensorInfo } from './files/tensors.ts';
-import { type KvType, kvPositionBytes } from './kernels/kv-cache.ts';
-import { rowBytes } from './kernels/matrix.ts';
-import { formatBytes, type NumberType } from './quant/index.ts';
+import type { ModelConfig } from '../files/model-config.ts';
+import type { TensorInfo } from '../files/tensors.ts';
+import { type KvType, kvPositionBytes } from '../kernels/kv-cache.ts';
+import { rowBytes } from '../kernels/matrix.ts';
+import { formatBytes, type NumberType } from '../quant/index.ts';
 
 /** Bytes on the device. Activations come on top: with the default chunk, some hundred MiB at most. */
 export interface MemoryNeeds {

@@ -1,0 +1,504 @@
+import { MowgliError, throwIfAborted } from '../errors.ts';
+import { mapConcurrent } from '../files/concurrent.ts';
+import type { ModelConfig } from '../files/model-config.ts';
+import type { GpuBuffer } from '../gpu/buffer.ts';
+import { BufferSet } from '../gpu/buffer-set.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { noSlot } from '../kernels/matrix.ts';
+import { type ExpertLayout, expertLayout, sameLayout } from './expert-layout.ts';
+import { ExpertReader } from './expert-reader.ts';
+import { ExpertUse } from './expert-use.ts';
+import { HostCache } from './host-cache.ts';
+import { type CachePolicy, createPolicy, hotSet, type PolicyName } from './policy.ts';
+import { type LayerExperts, SlotPool } from './slot-pool.ts';
+import { Staging } from './staging.ts';
+import type { WeightLoader } from './tensor-upload.ts';
+
+export interface ExpertCacheOptions {
+  /** Bytes of GPU memory for slots and their tables. */
+  readonly gpuBytes: number;
+  /** Bytes of host memory that keep experts read before; 0 leaves that to the operating system. */
+  readonly hostBytes: number;
+  readonly policy: PolicyName;
+  /** Share of the slots for the experts that were used most before; they are loaded at once and stay. */
+  readonly pin: number;
+  /** How often experts were used before, [layer, expert]. */
+  readonly usedBefore: ArrayLike<number> | undefined;
+}
+
+/** Reads in flight at once; more gain nothing and delay everything else in the process. */
+const concurrentReads = 4;
+
+/** Bytes of experts that are read while those before them are computed. */
+export const roundBytes = 64 << 20;
+
+/** Bytes of experts that may be read ahead of need, unless one token needs more. */
+const aheadBytes = 256 << 20;
+
+/** Bytes queued for upload before they are waited for: until then the driver holds a copy. */
+const queuedBytes = 256 << 20;
+
+/** Slots of one layout, and who is in them. */
+interface Pool {
+  readonly slots: SlotPool;
+  readonly policy: CachePolicy;
+  readonly free: number[];
+  /** Layers whose experts live here; a policy's keys count layers in this order. */
+  readonly layers: readonly number[];
+  /** Keys of experts that stay. */
+  readonly pinned: ReadonlySet<number>;
+}
+
+interface CachedLayer {
+  readonly pool: Pool;
+  /** Of expert 0, among the keys of the pool's policy. */
+  readonly firstKey: number;
+  /** The experts by the table of all that are on the GPU. */
+  readonly resident: LayerExperts;
+  /** By the table of those whose turn it is; see `rounds`. */
+  readonly inRound: LayerExperts;
+}
+
+/** An expert on its way from the files, asked for before anybody needed it. */
+interface Ahead {
+  readonly image: Uint8Array;
+  /** Whether it arrived; never rejects. */
+  readonly done: Promise<boolean>;
+}
+
+/**
+ * The experts of a model that are on the GPU, in slots, and the way there for the others: from the
+ * files or the host's memory. Truth about who is where is here; the GPU has a copy, the table
+ * `[layer, expert] -> slot` that kernels read.
+ *
+ * Uploads are queued: work submitted before one still finds the slot's former content, so a slot can
+ * be given away as soon as what reads it was submitted, not only when that is done.
+ */
+export class ExpertCache {
+  /** Every expert is on the GPU, for good. */
+  readonly complete: boolean;
+  readonly use: ExpertUse;
+  readonly #gpu: Gpu;
+  readonly #experts: number;
+  readonly #perToken: number;
+  readonly #reader: ExpertReader;
+  readonly #pools: readonly Pool[];
+  /** By layer; none for a layer without experts. */
+  readonly #layers: readonly (CachedLayer | undefined)[];
+  /** Slot of expert e of layer l at l * experts + e, or `noSlot`. */
+  readonly #slotOf: Uint32Array<ArrayBuffer>;
+  readonly #table: GpuBuffer;
+  readonly #roundTable: GpuBuffer;
+  readonly #staging: Staging;
+  readonly #host: HostCache;
+  readonly #ahead = new Map<number, Ahead>();
+  /** Reads ahead that have not ended, also those that nobody waits for any more. */
+  readonly #reading = new Set<Promise<boolean>>();
+  readonly #disposal = new AbortController();
+  #queued = 0;
+
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    reader: ExpertReader,
+    pools: readonly Pool[],
+    tables: { slotOf: Uint32Array<ArrayBuffer>; table: GpuBuffer; round: GpuBuffer },
+    hostBytes: number,
+  ) {
+    this.#gpu = gpu;
+    const { numExperts: experts } = config;
+    this.#experts = experts;
+    this.#perToken = config.numExpertsPerTok;
+    this.#reader = reader;
+    this.#pools = pools;
+    this.#slotOf = tables.slotOf;
+    this.#table = tables.table;
+    this.#roundTable = tables.round;
+    const layers: (CachedLayer | undefined)[] = new Array(config.numHiddenLayers);
+    for (const pool of pools) {
+      for (const [i, layer] of pool.layers.entries()) {
+        layers[layer] = {
+          pool,
+          firstKey: i * experts,
+          resident: pool.slots.matrices(tables.table.all(), layer * experts),
+          inRound: pool.slots.matrices(tables.round.all(), 0),
+        };
+      }
+    }
+    this.#layers = layers;
+    this.complete = pools.every(({ slots, layers: of }) => slots.slots === of.length * experts);
+    this.#staging = new Staging(Math.max(0, ...pools.map(({ slots }) => slots.layout.bytes)));
+    this.#host = new HostCache(this.complete ? 0 : hostBytes, this.#staging);
+    const slots = pools.reduce((sum, pool) => sum + pool.slots.slots, 0);
+    const all = pools.reduce((sum, pool) => sum + pool.layers.length * experts, 0);
+    this.use = new ExpertUse(layers.length, experts, slots, all);
+  }
+
+  /**
+   * Allocates slots within the budget, shared out among layouts by the bytes of their experts. Where
+   * every expert has a slot, all are loaded at once; else each when it is first needed.
+   *
+   * @throws MowgliError `OUT_OF_MEMORY` when the budget has no room for one expert of each layout,
+   * `TENSOR_MISSING`, `ABORTED`, and what reading throws
+   */
+  static async create(
+    loader: WeightLoader,
+    config: ModelConfig,
+    options: ExpertCacheOptions,
+  ): Promise<ExpertCache> {
+    const { buffers, tensors } = loader;
+    const { maxBindingBytes } = buffers.gpu.capabilities;
+    const { numExperts: experts, sparseLayers } = config;
+    const kinds: { layout: ExpertLayout; layers: number[] }[] = [];
+    for (const [layer, sparse] of sparseLayers.entries()) {
+      if (!sparse) continue;
+      const layout = expertLayout(config, tensors, layer, maxBindingBytes);
+      const known = kinds.find((kind) => sameLayout(kind.layout, layout));
+      if (known) known.layers.push(layer);
+      else kinds.push({ layout, layers: [layer] });
+    }
+    const tableBytes = 4 * sparseLayers.length * experts;
+    const slotOf = new Uint32Array(sparseLayers.length * experts).fill(noSlot);
+    const table = await buffers.allocate('expert table', tableBytes);
+    const round = await buffers.allocate('expert table', 4 * experts);
+    buffers.gpu.write(table, 0, slotOf);
+    const slotBytes = options.gpuBytes - table.bytes - round.bytes;
+    const pools = (await allocatePools(buffers, kinds, experts, slotBytes)).map(
+      (slots, i): Pool => {
+        const { layers } = kinds[i];
+        const shape = { layers: layers.length, experts, slots: slots.slots };
+        const { usedBefore = [], pin } = options;
+        const used = layers.flatMap((layer) =>
+          Array.from({ length: experts }, (_, e) => usedBefore[layer * experts + e] ?? 0),
+        );
+        const pinned = hotSet(used, Math.floor(pin * slots.slots));
+        return {
+          slots,
+          pinned,
+          policy: createPolicy(options.policy, shape, { pinned }),
+          free: Array.from({ length: slots.slots }, (_, slot) => slots.slots - 1 - slot),
+          layers,
+        };
+      },
+    );
+    const cache = new ExpertCache(
+      buffers.gpu,
+      config,
+      new ExpertReader(tensors),
+      pools,
+      { slotOf, table, round },
+      options.hostBytes,
+    );
+    await cache.#loadFirst(loader);
+    return cache;
+  }
+
+  /** The experts of a layer, as kernels take them: those on the GPU, and those of the present round. */
+  layer(layer: number): Pick<CachedLayer, 'resident' | 'inRound'> {
+    return this.#layers[layer]!;
+  }
+
+  /** Which of some experts are not on the GPU. */
+  missing(layer: number, experts: readonly number[]): number[] {
+    const first = layer * this.#experts;
+    return experts.filter((expert) => this.#slotOf[first + expert] === noSlot);
+  }
+
+  /**
+   * Notes that `tokens[i]` tokens were sent to `experts[i]` of a layer; `missed` of the experts were not
+   * on the GPU.
+   */
+  touch(
+    layer: number,
+    experts: readonly number[],
+    tokens: readonly number[],
+    missed: number,
+  ): void {
+    const { pool, firstKey } = this.#layers[layer]!;
+    for (const [i, expert] of experts.entries()) pool.policy.touch(firstKey + expert, tokens[i]);
+    this.use.needed(layer, experts, missed);
+  }
+
+  /** A chunk of so many tokens is done. */
+  step(tokens: number): void {
+    for (const { policy } of this.#pools) policy.step(tokens);
+  }
+
+  /**
+   * Brings experts of a layer onto the GPU, as many at a time as there are slots and as overlap well
+   * with computing; reads those of the next round meanwhile. In each round, the experts of the round,
+   * and no others, are in `layer(l).inRound`. Whoever takes a round must have submitted what it
+   * recorded before it asks for the next one.
+   *
+   * @throws MowgliError what reading throws, `ABORTED`; the experts of finished rounds stay
+   */
+  async *rounds(
+    layer: number,
+    experts: readonly number[],
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<readonly number[]> {
+    const { pool } = this.#layers[layer]!;
+    const most = Math.max(1, Math.floor(roundBytes / pool.slots.layout.bytes));
+    const perRound = Math.min(most, pool.slots.slots);
+    const batches: number[][] = [];
+    for (let i = 0; i < experts.length; i += perRound) batches.push(experts.slice(i, i + perRound));
+    let reading = this.#readAll(layer, batches[0] ?? [], signal);
+    try {
+      for (const [i, batch] of batches.entries()) {
+        const start = performance.now();
+        const images = await reading;
+        this.use.waited(layer, 'read', performance.now() - start);
+        reading = this.#readAll(layer, batches[i + 1] ?? [], signal);
+        await this.#place(layer, batch, images);
+        yield batch;
+      }
+    } finally {
+      // Nothing may be on its way into a buffer that others take.
+      await reading.then(
+        (images) => this.#giveBack(images),
+        () => {},
+      );
+    }
+  }
+
+  /**
+   * Begins to read experts that will probably be needed, into the host's memory; they take no slots
+   * before somebody asks for them. A failure here is left to whoever needs the expert.
+   */
+  readAhead(layer: number, experts: readonly number[]): void {
+    const { layout } = this.#layers[layer]!.pool.slots;
+    const most = Math.max(this.#perToken, Math.floor(aheadBytes / this.#staging.bytes));
+    for (const expert of this.missing(layer, experts)) {
+      const key = layer * this.#experts + expert;
+      if (this.#reading.size >= most || this.#ahead.size >= most) return;
+      if (this.#ahead.has(key) || this.#host.has(key)) continue;
+      const image = this.#staging.take();
+      const { signal } = this.#disposal;
+      const done = this.#reader.read(layout, layer, expert, image, signal).then(
+        (bytes) => {
+          this.use.readBytes(bytes);
+          return true;
+        },
+        () => false,
+      );
+      this.#reading.add(done);
+      void done.then(() => this.#reading.delete(done));
+      this.#ahead.set(key, { image, done });
+    }
+  }
+
+  /** Gives up what was read ahead for a layer and was not needed. */
+  forgetAhead(layer: number): void {
+    const first = layer * this.#experts;
+    for (const [key, { image, done }] of this.#ahead) {
+      if (key < first || key >= first + this.#experts) continue;
+      this.#ahead.delete(key);
+      this.use.aheadWasted();
+      void done.then((arrived) => {
+        if (!(arrived && this.#host.put(key, image))) this.#staging.give(image);
+      });
+    }
+  }
+
+  /** Ends what is being read. The slots are freed with the buffers they were allocated from. */
+  async dispose(): Promise<void> {
+    this.#disposal.abort();
+    await Promise.all(this.#reading);
+    this.#ahead.clear();
+    this.#host.clear();
+  }
+
+  /** Every expert into a slot, layer after layer, or where not all have one, those that are pinned. */
+  async #loadFirst({ signal, onBytes }: WeightLoader): Promise<void> {
+    for (const [layer, cached] of this.#layers.entries()) {
+      if (!cached) continue;
+      const { pool, firstKey } = cached;
+      const experts: number[] = [];
+      for (let e = 0; e < this.#experts; e++) {
+        if (this.complete || pool.pinned.has(firstKey + e)) experts.push(e);
+      }
+      const { bytes } = pool.slots.layout;
+      const perBatch = Math.max(1, Math.min(concurrentReads, Math.floor(roundBytes / bytes)));
+      for (let i = 0; i < experts.length; i += perBatch) {
+        throwIfAborted(signal, 'loading the model');
+        const batch = experts.slice(i, i + perBatch);
+        const images = await this.#readAll(layer, batch, signal, onBytes);
+        await this.#place(layer, batch, images);
+      }
+    }
+    await this.#flush();
+  }
+
+  /** The images of some experts, from wherever they are soonest. All or none. */
+  #readAll(
+    layer: number,
+    experts: readonly number[],
+    signal: AbortSignal | undefined,
+    onBytes?: (bytes: number) => void,
+  ): Promise<Uint8Array[]> {
+    const images: Uint8Array[] = [];
+    const all = mapConcurrent(experts, concurrentReads, async (expert) => {
+      const image = await this.#read(layer, expert, signal, onBytes);
+      images.push(image);
+      return image;
+    });
+    const settled = all.catch((error) => {
+      this.#giveBack(images);
+      throw error;
+    });
+    settled.catch(() => {}); // whoever awaits it hears of it
+    return settled;
+  }
+
+  async #read(
+    layer: number,
+    expert: number,
+    signal: AbortSignal | undefined,
+    onBytes: ((bytes: number) => void) | undefined,
+  ): Promise<Uint8Array> {
+    const key = layer * this.#experts + expert;
+    const ahead = this.#ahead.get(key);
+    if (ahead) {
+      this.#ahead.delete(key);
+      if (await ahead.done) {
+        this.use.aheadUseful();
+        return ahead.image;
+      }
+      this.#staging.give(ahead.image);
+    }
+    const kept = this.#host.take(key);
+    if (kept) {
+      this.use.hostBytes(kept.length);
+      return kept;
+    }
+    const image = this.#staging.take();
+    try {
+      const { layout } = this.#layers[layer]!.pool.slots;
+      const bytes = await this.#reader.read(layout, layer, expert, image, signal);
+      this.use.readBytes(bytes);
+      onBytes?.(bytes);
+      return image;
+    } catch (error) {
+      this.#staging.give(image);
+      throw error;
+    }
+  }
+
+  #giveBack(images: readonly Uint8Array[]): void {
+    for (const image of images) this.#staging.give(image);
+  }
+
+  /** Puts experts into slots, of which there are as many, and makes them the present round. */
+  async #place(
+    layer: number,
+    experts: readonly number[],
+    images: readonly Uint8Array[],
+  ): Promise<void> {
+    const start = performance.now();
+    const { pool, firstKey } = this.#layers[layer]!;
+    const own = new Set(experts.map((expert) => firstKey + expert));
+    const round = new Uint32Array(this.#experts).fill(noSlot);
+    for (const [i, expert] of experts.entries()) {
+      const slot = pool.free.pop() ?? this.#evict(pool, firstKey + expert, own);
+      pool.slots.write(slot, images[i]);
+      this.#queued += pool.slots.layout.bytes;
+      round[expert] = slot;
+      this.#setSlot(layer, expert, slot);
+      pool.policy.insert(firstKey + expert);
+      this.use.uploaded(pool.slots.layout.bytes);
+      if (!this.#host.put(layer * this.#experts + expert, images[i])) {
+        this.#staging.give(images[i]);
+      }
+    }
+    this.#gpu.write(this.#roundTable, 0, round);
+    this.use.waited(layer, 'upload', performance.now() - start);
+    if (this.#queued > queuedBytes) await this.#flush();
+  }
+
+  /** The slot of the expert that the policy gives up for another one. */
+  #evict(pool: Pool, incoming: number, keep: ReadonlySet<number>): number {
+    const key = pool.policy.victim(incoming, (candidate) => !keep.has(candidate));
+    if (key === undefined) {
+      throw new MowgliError('GPU_ERROR', 'the expert cache has no slot left to give away');
+    }
+    const layer = pool.layers[Math.floor(key / this.#experts)];
+    const expert = key % this.#experts;
+    const slot = this.#slotOf[layer * this.#experts + expert];
+    this.#setSlot(layer, expert, noSlot);
+    pool.policy.remove(key);
+    this.use.evicted();
+    return slot;
+  }
+
+  #setSlot(layer: number, expert: number, slot: number): void {
+    const at = layer * this.#experts + expert;
+    this.#slotOf[at] = slot;
+    this.#gpu.write(this.#table, 4 * at, this.#slotOf.subarray(at, at + 1));
+  }
+
+  /** Waits until what was queued has left the driver's memory. */
+  async #flush(): Promise<void> {
+    this.#queued = 0;
+    this.#gpu.device.queue.submit([]);
+    await this.#gpu.idle();
+  }
+}
+
+interface Kind {
+  readonly layout: ExpertLayout;
+  readonly layers: readonly number[];
+}
+
+/**
+ * Slots for each layout, within the budget; fewer where the device has less than the budget, with a
+ * margin for what else needs its memory.
+ */
+async function allocatePools(
+  buffers: BufferSet,
+  kinds: readonly Kind[],
+  experts: number,
+  budget: number,
+): Promise<SlotPool[]> {
+  const { ledger } = buffers.gpu;
+  const total = (counts: readonly number[]) =>
+    kinds.reduce((sum, { layout }, i) => sum + counts[i] * layout.bytes, 0);
+  const least = total(kinds.map(() => 1));
+  for (let bytes = budget; ; ) {
+    const counts = shareSlots(kinds, experts, bytes);
+    const own = new BufferSet(buffers.gpu);
+    const before = ledger.bytes;
+    const pools: SlotPool[] = [];
+    try {
+      for (const [i, { layout }] of kinds.entries()) {
+        pools.push(await SlotPool.create(own, layout, counts[i]));
+      }
+      buffers.adopt(own);
+      return pools;
+    } catch (error) {
+      const given = ledger.bytes - before;
+      own.destroy();
+      if (!(error instanceof MowgliError && error.code === 'OUT_OF_MEMORY')) throw error;
+      bytes = given > 0 ? 0.85 * given : total(counts) / 2;
+      if (bytes < least) throw error;
+    }
+  }
+}
+
+/** Slots for each layout, within a budget; no more than there are experts. */
+export function shareSlots(kinds: readonly Kind[], experts: number, budget: number): number[] {
+  const most = kinds.map(({ layers }) => layers.length * experts);
+  const bytes = kinds.map(({ layout }) => layout.bytes);
+  const all = most.reduce((sum, slots, i) => sum + slots * bytes[i], 0);
+  const least = bytes.reduce((sum, each) => sum + each, 0);
+  if (least > budget) {
+    throw new MowgliError(
+      'OUT_OF_MEMORY',
+      `${Math.max(0, budget)} bytes of GPU memory are left for experts, and the smallest cache takes ` +
+        `${least}; raise the budget by ${least - Math.max(0, budget)} bytes, or use a smaller context or chunk`,
+    );
+  }
+  if (all <= budget) return most;
+  // One slot each, and the same share of every layout's experts for what is left.
+  const share = (budget - least) / (all - least);
+  return most.map((slots) => Math.min(slots, 1 + Math.floor((slots - 1) * share)));
+}

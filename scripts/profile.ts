@@ -2,7 +2,7 @@
  * Where the GPU's time goes: runs a prompt and some tokens of decoding with every dispatch timed by
  * timestamp queries, and prints a table for each, by kernel variant (shader file and defines). Run as
  *
- *     npm run profile -- [--model FOLDER] [--prompt TOKENS] [--tokens N] [--adapter KIND]
+ *     npm run profile -- [--model MODEL] [--prompt TOKENS] [--tokens N] [--activations f32|int8] [--adapter KIND]
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     },
     prompt: { type: 'string', default: '128' },
     tokens: { type: 'string', default: '8' },
+    activations: { type: 'string', default: 'f32' },
     adapter: { type: 'string' },
   },
 });
@@ -36,6 +37,7 @@ const engine = await Engine.load(gpu, checkpoint, {
   context: promptTokens + decodedTokens,
   chunk: 512,
   kvType: 'f32',
+  activations: values.activations === 'int8' ? 'int8' : 'f32',
 });
 const { vocabSize } = engine.config;
 const next = (tokens: number[]) => engine.best(tokens, { k: 1, vocab: vocabSize });

@@ -91,22 +91,25 @@ export async function compareModel(comparison: ModelComparison): Promise<ModelRe
     const prompt = tokens(greedyPrompt);
     const answer = await greedy(prompt, greedyAnswer);
     const expected = await ways[0].logits(prompt, answer);
-    for (const options of llamaWays(comparison, context)) {
-      say(`${llamaName(options)}: loading`);
-      try {
-        ways.push(await openLlama(options, comparison.driver));
-      } catch (error) {
-        failures.push(String(error instanceof Error ? error.message : error));
-      }
-    }
-
     const measured: Measured[] = [];
-    for (const way of ways) {
+    const warmUp = async (way: Way) => {
       say(`${way.name}: warming up`);
       await way.prompt(tokens(promptTokens));
       await way.decode(tokens(2));
       const agreement = agreementOf(expected, await way.logits(prompt, answer));
       measured.push({ way, agreement, prompts: [], decodes: [] });
+    };
+    for (const way of ways) await warmUp(way);
+    for (const options of llamaWays(comparison, context)) {
+      say(`${llamaName(options)}: loading`);
+      try {
+        const way = await openLlama(options, comparison.driver);
+        ways.push(way);
+        await warmUp(way);
+      } catch (error) {
+        // The other sides are worth comparing without it.
+        failures.push(error instanceof Error ? error.message : String(error));
+      }
     }
     for (let round = 1; round <= rounds; round++) {
       // What one side chose to decode, the next ones decode, too: then experts are the same.

@@ -8,7 +8,7 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { integer, integers } from '../../src/cli/options.ts';
+import { integer, integers, usageError } from '../../src/cli/options.ts';
 import { openDawn } from '../../src/node/dawn.ts';
 import { type AdapterChoice, adapterChoices, MowgliError } from '../../src/node.ts';
 import { compareModel, type ModelReport } from './compare-model.ts';
@@ -54,10 +54,11 @@ and brings the result back; times are per matrix. "error" is the largest differe
 product, relative to the root mean square of that.
 
 Model: a prompt of random tokens evaluated at once; and an answer decoded behind one token, its tokens
-the likeliest to the library, the same for all sides. llama.cpp's Vulkan backend on a software GPU is measured once, with
-8 tokens decoded; it takes minutes. "same tokens" counts how many of our greedy tokens a side would have
-chosen too, given those before; "KL" is the mean divergence of its probabilities from ours there. On the
-CPU llama.cpp always rounds activations to int8, so that near ties may fall otherwise.
+the likeliest to the library, the same for all sides. llama.cpp's Vulkan backend on a software GPU is
+measured once, with 8 tokens decoded; that and the compilation of its shaders take minutes. "same
+tokens" counts how many of our greedy tokens a side would have chosen too, given those before; "KL" is
+the mean divergence of its probabilities from ours there. llama.cpp rounds activations to int8 on the
+CPU: in a model with random weights, where nothing is much likelier than the rest, that shows.
 
 The peers are installed in a folder of their own, not among this project's dependencies.
 
@@ -73,11 +74,10 @@ const program = new Command('compare')
   .option('--rounds <n>', 'turns of each side', integer('--rounds', { min: 1 }), 5)
   .option('--prompt <tokens>', 'length of the prompt', integer('--prompt', { min: 1 }), 128)
   .option('--generate <tokens>', 'tokens decoded', integer('--generate', { min: 1 }), 32)
-  .option(
-    '--threads <list>',
-    'threads of llama.cpp on the CPU, with commas',
-    integers('--threads', { min: 1 }),
-    [...new Set([1, availableParallelism()])],
+  .addOption(
+    new Option('--threads <list>', 'threads of llama.cpp on the CPU, with commas')
+      .argParser(integers('--threads', { min: 1 }))
+      .default([...new Set([1, availableParallelism()])], '1 and as many as cores'),
   )
   .option('--no-vulkan', "leave out llama.cpp's Vulkan backend")
   .addOption(new Option('--adapter <kind>', 'what runs the shaders').choices(adapterChoices))
@@ -104,6 +104,9 @@ try {
 
 async function compare(flags: Flags): Promise<void> {
   const { rounds, adapter } = flags;
+  if (!flags.products && flags.model === undefined) {
+    throw usageError('--no-products without --model leaves nothing to compare: give a model');
+  }
   const loadBefore = loadavg()[0];
   const peers = resolve(flags.peersDir);
   await installPeers(peers, flags.install, say);

@@ -55,7 +55,7 @@ export function addModelOptions(command: Command): Command {
     )
     .option(
       '--activations <type>',
-      'what quantized weights are multiplied with: f32 (default), or int8, which is faster and rounds',
+      'what quantized weights are multiplied with: f32, exact, or int8, faster (default: int8 where the CPU is the GPU)',
       oneOf('--activations', ['f32', 'int8']),
     )
     .option(

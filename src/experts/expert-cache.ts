@@ -53,10 +53,8 @@ interface CachedLayer {
   readonly pool: Pool;
   /** Of expert 0, among the keys of the pool's policy. */
   readonly firstKey: number;
-  /** The experts by the table of all that are on the GPU. */
-  readonly resident: LayerExperts;
-  /** By the table of those whose turn it is; see `rounds`. */
-  readonly inRound: LayerExperts;
+  /** All experts of the layer, once they are there for good. */
+  forGood?: LayerExperts;
 }
 
 /** An expert on its way from the files, asked for before anybody needed it. */
@@ -89,6 +87,7 @@ export class ExpertCache {
   readonly #slotOf: Uint32Array<ArrayBuffer>;
   readonly #table: GpuBuffer;
   readonly #roundTable: GpuBuffer;
+  #roundSlots: readonly number[] = [];
   readonly #staging: Staging;
   readonly #host: HostCache;
   readonly #ahead = new Map<number, Ahead>();
@@ -120,8 +119,6 @@ export class ExpertCache {
         layers[layer] = {
           pool,
           firstKey: i * experts,
-          resident: pool.slots.matrices(tables.table.all(), layer * experts),
-          inRound: pool.slots.matrices(tables.round.all(), 0),
         };
       }
     }
@@ -193,9 +190,27 @@ export class ExpertCache {
     return cache;
   }
 
-  /** The experts of a layer, as kernels take them: those on the GPU, and those of the present round. */
-  layer(layer: number): Pick<CachedLayer, 'resident' | 'inRound'> {
-    return this.#layers[layer]!;
+  /**
+   * The experts of a layer that are on the GPU, as kernels take them. Where it is known which of them
+   * matter, `among` saves dispatches; those of others may be left out then.
+   */
+  resident(layer: number, among?: readonly number[]): LayerExperts {
+    const cached = this.#layers[layer]!;
+    if (cached.forGood) return cached.forGood;
+    const first = layer * this.#experts;
+    const slots = among
+      ? among.map((expert) => this.#slotOf[first + expert])
+      : this.#slotOf.subarray(first, first + this.#experts);
+    const there = Array.from(slots).filter((slot) => slot !== noSlot);
+    const experts = cached.pool.slots.matrices(this.#table.all(), first, there);
+    if (this.complete && there.length === this.#experts) cached.forGood = experts;
+    return experts;
+  }
+
+  /** The experts of a layer whose turn it is; see `rounds`. */
+  inRound(layer: number): LayerExperts {
+    const { pool } = this.#layers[layer]!;
+    return pool.slots.matrices(this.#roundTable.all(), 0, this.#roundSlots);
   }
 
   /** Which of some experts are not on the GPU. */
@@ -227,7 +242,7 @@ export class ExpertCache {
   /**
    * Brings experts of a layer onto the GPU, as many at a time as there are slots and as overlap well
    * with computing; reads those of the next round meanwhile. In each round, the experts of the round,
-   * and no others, are in `layer(l).inRound`. Whoever takes a round must have submitted what it
+   * and no others, are in `inRound(layer)`. Whoever takes a round must have submitted what it
    * recorded before it asks for the next one.
    *
    * @throws MowgliError what reading throws, `ABORTED`; the experts of finished rounds stay
@@ -239,7 +254,7 @@ export class ExpertCache {
   ): AsyncGenerator<readonly number[]> {
     const { pool } = this.#layers[layer]!;
     const most = Math.max(1, Math.floor(roundBytes / pool.slots.layout.bytes));
-    const perRound = Math.min(most, pool.slots.slots);
+    const perRound = Math.min(most, Math.max(1, pool.slots.slots - pool.pinned.size));
     const batches: number[][] = [];
     for (let i = 0; i < experts.length; i += perRound) batches.push(experts.slice(i, i + perRound));
     let reading = this.#readAll(layer, batches[0] ?? [], signal);
@@ -366,14 +381,14 @@ export class ExpertCache {
       }
       this.#staging.give(ahead.image);
     }
+    const { layout } = this.#layers[layer]!.pool.slots;
     const kept = this.#host.take(key);
     if (kept) {
-      this.use.hostBytes(kept.length);
+      this.use.hostBytes(layout.bytes);
       return kept;
     }
     const image = this.#staging.take();
     try {
-      const { layout } = this.#layers[layer]!.pool.slots;
       const bytes = await this.#reader.read(layout, layer, expert, image, signal);
       this.use.readBytes(bytes);
       onBytes?.(bytes);
@@ -411,6 +426,7 @@ export class ExpertCache {
       }
     }
     this.#gpu.write(this.#roundTable, 0, round);
+    this.#roundSlots = experts.map((expert) => round[expert]);
     this.use.waited(layer, 'upload', performance.now() - start);
     if (this.#queued > queuedBytes) await this.#flush();
   }

@@ -63,13 +63,22 @@ export class SlotPool {
     return new SlotPool(gpu, layout, slots, slabs);
   }
 
-  /** The matrices of the experts whose slots `slotOf[table + expert]` has. */
-  matrices(slotOf: BufferSlice, table: number): LayerExperts {
+  /**
+   * The matrices of the experts whose slots `slotOf[table + expert]` has. Only slabs with one of
+   * `slots` are among their slabs, since each costs a dispatch: the first one if none has.
+   */
+  matrices(slotOf: BufferSlice, table: number, slots: Iterable<number>): LayerExperts {
+    const wanted = [...slots];
+    const slabs = this.#slabs.map((all) => {
+      const used = new Set(wanted.map((slot) => Math.floor(slot / all[0].slots)));
+      if (used.size === all.length) return all;
+      return used.size === 0 ? all.slice(0, 1) : all.filter((_, i) => used.has(i));
+    });
     const matrix = ({ type, rows, columns, region, offset }: MatrixLayout): ExpertMatrix => ({
       type,
       rows,
       columns,
-      slabs: this.#slabs[region],
+      slabs: slabs[region],
       slotBytes: this.layout.regions[region],
       offset,
       slotOf,

@@ -1,8 +1,6 @@
 import type { Recorder } from '../gpu/recorder.ts';
 import { q8Blocks, type Rows } from './matrix.ts';
 
-const workgroup = 64;
-
 /** Workgroups along one axis of a dispatch, on every device: 65535. */
 const widest = 32768;
 
@@ -13,6 +11,8 @@ const widest = 32768;
 export function quantize(rec: Recorder, x: Rows, rows: number): void {
   if (!x.q8) return;
   const blocks = q8Blocks(x.stride);
+  // One token has few blocks: on a software GPU, in workgroups small enough to occupy every core.
+  const workgroup = rec.gpu.capabilities.software ? 16 : 64;
   const workgroups = Math.ceil((rows * blocks) / workgroup);
   const wide = Math.min(workgroups, widest);
   rec.dispatch(

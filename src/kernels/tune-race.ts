@@ -56,7 +56,6 @@ export async function race<Variant extends string>(
     // The one to beat stays in: a machine that was busy for a moment must not rule it out.
     if (time !== null && (time <= limit || variant === rule)) times.set(variant, []);
   }
-  const samplesOfRule = times.get(rule);
   const runs = Math.min(mostRuns, Math.max(1, Math.ceil(sampleMs / best())));
   for (let round = 0; round < rounds && times.size > 1; round++) {
     for (const [variant, samples] of times) {
@@ -71,14 +70,17 @@ export async function race<Variant extends string>(
     }
     if (round === 0) continue;
     const slow = clearlySlower.later * Math.min(...[...times.values()].flat());
-    for (const [variant, samples] of times) if (Math.min(...samples) > slow) times.delete(variant);
+    for (const [variant, samples] of times) {
+      if (variant !== rule && Math.min(...samples) > slow) times.delete(variant);
+    }
   }
 
   const fastest = best();
   if (fastest === Number.POSITIVE_INFINITY) return undefined;
   // The rule's quickest sample, not its median: on a busy machine only what is certain counts.
-  const ofRule = Math.min(ms.get(rule) ?? Number.POSITIVE_INFINITY, ...(samplesOfRule ?? []));
-  const stays = fastest > worthwhile * ofRule;
+  const ofRule = ms.get(rule);
+  const stays =
+    ofRule != null && fastest > worthwhile * Math.min(ofRule, ...(times.get(rule) ?? []));
   const winner = stays ? rule : variants.find((variant) => ms.get(variant) === fastest)!;
   return { variant: winner, ms: Object.fromEntries(ms) };
 }

@@ -166,7 +166,7 @@ export class ForwardPass {
       if (this.#decoder.isSparse(layer)) {
         this.#decoder.recordRouter(rec, ws, layer, tokens);
         this.#recordObserved(layer, tokens);
-        const { resident } = this.#experts.layer(layer);
+        const resident = this.#experts.resident(layer);
         addend = this.#decoder.recordExperts(rec, ws, layer, tokens, resident);
       } else {
         addend = this.#decoder.recordMlp(rec, ws, layer, tokens);
@@ -205,7 +205,7 @@ export class ForwardPass {
           break;
         }
         decoder.recordSave(rec, ws, next);
-        const { resident } = this.#experts.layer(next);
+        const resident = this.#experts.resident(next);
         addend = decoder.recordExperts(rec, ws, next++, tokens, resident);
       }
       if (!stopped) chunk.finish?.(rec, addend);
@@ -275,9 +275,9 @@ export class ForwardPass {
     guess: { layer: number; experts: readonly number[] } | undefined,
   ): Promise<Addend> {
     const [decoder, rec, ws] = [this.#decoder, this.#rec, this.#ws];
-    const { resident, inRound } = this.#experts.layer(layer);
     let addend: Addend | undefined;
     if (missing.length < needed.length) {
+      const resident = this.#experts.resident(layer, needed);
       addend = decoder.recordExperts(rec, ws, layer, tokens, resident);
     }
     if (missing.length > 0) {
@@ -287,7 +287,7 @@ export class ForwardPass {
       for await (const round of this.#experts.rounds(layer, missing, signal)) {
         left -= round.length;
         if (left === 0 && guess) this.#experts.readAhead(guess.layer, guess.experts);
-        addend = decoder.recordExperts(rec, ws, layer, tokens, inRound);
+        addend = decoder.recordExperts(rec, ws, layer, tokens, this.#experts.inRound(layer));
         rec.submit();
       }
     } else if (guess) {

@@ -171,7 +171,8 @@ class Bench {
           return this.#recordMlp(layer, experts(turn));
         }),
       );
-    const stopping = async () => {
+    /** As layers go that lack experts: those that are there, uploads, and those that have come. */
+    const stopping = async (uploads: number) => {
       const start = performance.now();
       this.#decoder.recordEmbedding(this.#rec, this.#ws, 1);
       let addend: Addend | undefined;
@@ -180,6 +181,9 @@ class Bench {
         this.#recordRouted(layer, 0, addend);
         this.#rec.submit();
         await this.#gpu.read([this.#ws.topIds]);
+        this.#recordMlp(layer, slots?.empty);
+        this.#rec.submit();
+        for (let i = 0; i < uploads; i++) slots?.upload(turn * uploads + i);
         addend = this.#recordMlp(layer, all(turn));
         this.#rec.submit();
       }
@@ -197,28 +201,42 @@ class Bench {
     await pass(all); // compiles
     const once = await pass(all);
     count = Math.max(copies, Math.min(24, Math.ceil((sampleMs * copies) / once)), 4);
-    const [whole, stopped, withoutExperts, noSlots, restored, farther] = await this.#medians([
+    const { numExpertsPerTok } = this.#part.config;
+    const [
+      idle,
+      whole,
+      stopped,
+      oneUploaded,
+      uploaded,
+      withoutExperts,
+      noSlots,
+      restored,
+      farther,
+    ] = await this.#medians([
+      () => this.#sample(() => {}),
       () => pass(all),
-      stopping,
+      () => stopping(0),
+      () => stopping(1),
+      () => stopping(numExpertsPerTok),
       () => pass(() => undefined),
       () => pass(() => slots?.empty),
       restoring,
       () => pass(() => undefined, longContext),
     ]);
-    // A sample is its layers and one readback; `stopping` has one more for each of its layers.
-    const syncMs = Math.max(0, (stopped - whole) / count);
-    const perLayer = (ms: number) => Math.max(0, (ms - syncMs) / count);
-    const attentionMs = perLayer(sparse ? withoutExperts : whole);
+    const perLayer = (ms: number) => Math.max(0, ms / count);
+    const noExpertsMs = sparse ? perLayer(noSlots - withoutExperts) : 0;
+    const firstMs = perLayer(oneUploaded - stopped);
+    const nextMs = perLayer(uploaded - oneUploaded) / Math.max(1, numExpertsPerTok - 1);
     return {
       costs: {
-        attentionMs,
-        contextMs: Math.max(0, (farther - withoutExperts) / count / longContext),
-        expertsMs: sparse ? Math.max(0, perLayer(whole) - attentionMs) : 0,
-        noExpertsMs: sparse ? Math.max(0, perLayer(noSlots) - attentionMs) : 0,
-        restoreMs: sparse ? perLayer(restored) : 0,
+        attentionMs: perLayer((sparse ? withoutExperts : whole) - idle),
+        contextMs: perLayer(farther - withoutExperts) / longContext,
+        expertsMs: sparse ? perLayer(whole - withoutExperts) : 0,
+        noExpertsMs,
+        restoreMs: perLayer(restored - idle),
       },
-      syncMs,
-      upload: slots && (await this.#measureUpload(slots)),
+      syncMs: Math.max(idle, perLayer(stopped - whole) - noExpertsMs),
+      upload: slots && { firstMs: Math.max(firstMs, nextMs), nextMs },
     };
   }
 
@@ -248,24 +266,6 @@ class Bench {
       () => output(1 + outputRuns),
     ]);
     return { idleSyncMs: idle, outputMs: Math.max(0, (several - one) / outputRuns) };
-  }
-
-  async #measureUpload(slots: ScratchSlots): Promise<MoveCosts> {
-    const many = 8;
-    const upload = async (experts: number) => {
-      const start = performance.now();
-      for (let i = 0; i < experts; i++) slots.upload(i);
-      this.#gpu.device.queue.submit([]);
-      await this.#gpu.idle();
-      return performance.now() - start;
-    };
-    const [none, first, all] = await this.#medians([
-      () => upload(0),
-      () => upload(1),
-      () => upload(many),
-    ]);
-    const nextMs = Math.max(0, (all - first) / (many - 1));
-    return { firstMs: Math.max(nextMs, first - none), nextMs };
   }
 
   #recordRouted(layer: number, position: number, addend: Addend | undefined): void {
@@ -311,7 +311,7 @@ class ScratchSlots {
   readonly empty: LayerExperts;
   readonly #gpu: Gpu;
   readonly #pool: SlotPool;
-  readonly #image: Uint8Array;
+  readonly #images: readonly Uint8Array[];
   readonly #table: GpuBuffer;
   readonly #filled: readonly LayerExperts[];
   readonly #firstEntry = new Uint32Array(1);
@@ -320,17 +320,18 @@ class ScratchSlots {
   private constructor(
     gpu: Gpu,
     pool: SlotPool,
-    image: Uint8Array,
+    images: readonly Uint8Array[],
     { table, turns, experts }: { table: GpuBuffer; turns: number; experts: number },
   ) {
     this.#gpu = gpu;
     this.#pool = pool;
-    this.#image = image;
+    this.#images = images;
     this.#table = table;
+    const all = Array.from({ length: pool.slots }, (_, slot) => slot);
     this.#filled = Array.from({ length: turns }, (_, turn) =>
-      pool.matrices(table.all(), turn * experts),
+      pool.matrices(table.all(), turn * experts, all),
     );
-    this.empty = pool.matrices(table.all(), turns * experts);
+    this.empty = pool.matrices(table.all(), turns * experts, []);
   }
 
   static async create(
@@ -344,9 +345,12 @@ class ScratchSlots {
     const count = Math.max(numExpertsPerTok, Math.floor(slotBytes / layout.bytes));
     const slots = Math.min(experts, count);
     const pool = await SlotPool.create(buffers, layout, slots);
-    const image = new Uint8Array(layout.bytes);
-    await new ExpertReader(tensors).read(layout, layer, 0, image, undefined);
-    for (let slot = 0; slot < slots; slot++) pool.write(slot, image);
+    const images = Array.from({ length: numExpertsPerTok }, () => new Uint8Array(layout.bytes));
+    const reader = new ExpertReader(tensors);
+    for (const [e, image] of images.entries()) {
+      await reader.read(layout, layer, e, image, undefined);
+    }
+    for (let slot = 0; slot < slots; slot++) pool.write(slot, images[slot % images.length]);
     // In each turn an expert is in another slot: none is in a cache from the last turn.
     const turns = Math.max(1, Math.min(16, Math.floor(slots / numExpertsPerTok)));
     const slotOf = new Uint32Array((turns + 1) * experts).fill(noSlot);
@@ -356,7 +360,7 @@ class ScratchSlots {
       }
     }
     const table = await buffers.upload('expert table', slotOf);
-    return new ScratchSlots(gpu, pool, image, { table, turns, experts });
+    return new ScratchSlots(gpu, pool, images, { table, turns, experts });
   }
 
   /** A layer whose experts are all there. */
@@ -366,7 +370,7 @@ class ScratchSlots {
 
   /** Queues an expert, and its entries in the tables, as the expert cache does. */
   upload(turn: number): void {
-    this.#pool.write(turn % this.#pool.slots, this.#image);
+    this.#pool.write(turn % this.#pool.slots, this.#images[turn % this.#images.length]);
     for (let entry = 0; entry < 2; entry++) this.#gpu.write(this.#table, 0, this.#firstEntry);
   }
 }

@@ -111,7 +111,8 @@ export async function expectAgreement(
   await checkpoint.close();
 
   const context = Math.ceil((tokens.length + greedyTokens) / 8) * 8;
-  await using model: Model = await loadModelOn(async () => gpu, source, { context, chunk });
+  const exact = { context, chunk, activations: 'f32' } as const;
+  await using model: Model = await loadModelOn(async () => gpu, source, exact);
   const actual = await model.logits(tokens, { every: true });
   const { maxAbs } = compareLogits(expected, actual, config.vocabSize);
   expect(maxAbs).toBeLessThan(tolerance);

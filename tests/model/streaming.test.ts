@@ -1,6 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { fixtureFolder, openFixture } from '../../kernels-test/reference/fixtures.ts';
+import {
+  type FixtureName,
+  fixtureFolder,
+  openFixture,
+} from '../../kernels-test/reference/fixtures.ts';
 import type { ModelSource } from '../../src/files/open-model.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import {
   findModel,
   type LoadOptions,
@@ -16,8 +21,10 @@ import { ask, askComplete, type Complete, firstDifference, memoryFor } from './s
 // Where an expert's weights are, and when they come, changes nothing: not one bit of one logit.
 
 const gpu = await sharedGpu();
+/** A device whose bindings hold few experts, or one head of the cache. */
+const narrowGpu = await sharedGpu({ maxBindingBytes: 33024 });
 // The device's own buffer, which models share here: none must look smaller for having come first.
-await gpu.reserveReadback(4 << 20);
+for (const one of [gpu, narrowGpu]) await one.reserveReadback(4 << 20);
 const folder = temporaryFolder();
 
 const chunks = [1, 7, 64, 512];
@@ -40,24 +47,35 @@ function combination(n: number) {
 
 interface Case {
   readonly name: string;
+  readonly gpu: Gpu;
   readonly combinations: number;
   open(): Promise<{ source: ModelSource; prompt: readonly number[]; expected?: readonly number[] }>;
+}
+
+async function openFixtureSource(name: FixtureName) {
+  const { expected, close } = await openFixture(name);
+  await close();
+  const source = await endless(fixtureFolder(name));
+  return { source, prompt: expected.tokens, expected: expected.greedy };
 }
 
 const cases: readonly Case[] = [
   {
     name: '160 experts',
+    gpu,
     combinations: 35,
-    open: async () => {
-      const { expected, close } = await openFixture('experts-160');
-      await close();
-      const source = await endless(fixtureFolder('experts-160'));
-      return { source, prompt: expected.tokens, expected: expected.greedy };
-    },
+    open: () => openFixtureSource('experts-160'),
+  },
+  {
+    name: 'in several bindings',
+    gpu: narrowGpu,
+    combinations: 6,
+    open: () => openFixtureSource('experts-160'),
   },
   {
     name: 'three layouts of experts, in GGUF',
-    combinations: 15,
+    gpu,
+    combinations: 10,
     open: async () => {
       const checkpoint = randomModel({ num_hidden_layers: 4, num_experts: 20 }, 3);
       const path = await writeModel(folder, checkpoint, {
@@ -72,6 +90,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a trained model',
+    gpu,
     combinations: 8,
     open: async () => {
       const { ids, greedy_ids } = (await referencePrompts()).find(
@@ -82,7 +101,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-describe.each(cases)('$name', ({ combinations, open }) => {
+describe.each(cases)('$name', ({ gpu, combinations, open }) => {
   let opened: Awaited<ReturnType<typeof open>>;
   const resident = new Map<number, Complete>();
   const options = (chunk: number): LoadOptions => ({ context: 64, chunk, tuning: 'off' });
@@ -118,7 +137,7 @@ describe.each(cases)('$name', ({ combinations, open }) => {
 
 describe('a trained model with little room', () => {
   const load: LoadOptions = { context: 1536, chunk: 256, tuning: 'off' };
-  const count = 8;
+  const count = 4;
   let byteCounts: Complete;
 
   beforeAll(async () => {

@@ -1,0 +1,153 @@
+/** Values written as plain text, turned into JSON text by what the parameter's schema allows. */
+import { jsonNumber, looseJson } from './loose-json.ts';
+
+const TYPES = ['null', 'integer', 'number', 'boolean', 'object', 'array', 'string'] as const;
+
+export type JsonType = (typeof TYPES)[number];
+
+/** Finds the types that a schema allows. */
+export class TypeReader {
+  readonly #root: unknown;
+
+  /** `root` is the schema that `$ref` refers to. */
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  /** The allowed types; text where the schema names none. */
+  read(schema: unknown): ReadonlySet<JsonType> {
+    const types = this.#types(schema, []) ?? new Set();
+    return types.size > 0 ? types : new Set(['string']);
+  }
+
+  /** `undefined`: the schema says nothing of types. `path`: the references that led here. */
+  #types(schema: unknown, path: readonly string[]): Set<JsonType> | undefined {
+    if (!isRecord(schema)) return undefined;
+    const types = this.#declared(schema, path);
+    if (types && schema.nullable === true) types.add('null');
+    return types;
+  }
+
+  #declared(schema: Readonly<Record<string, unknown>>, path: readonly string[]) {
+    const { type, $ref } = schema;
+    if (typeof type === 'string' || Array.isArray(type)) {
+      return new Set(TYPES.filter((known) => [type].flat().includes(known)));
+    }
+    if (typeof $ref === 'string') {
+      return path.includes($ref) ? undefined : this.#types(this.#resolve($ref), [...path, $ref]);
+    }
+    const options = schema.anyOf ?? schema.oneOf;
+    if (Array.isArray(options)) {
+      const found = options.flatMap((option) => [...(this.#types(option, path) ?? [])]);
+      return found.length > 0 ? new Set(found) : undefined;
+    }
+    if (Array.isArray(schema.allOf)) {
+      const found = schema.allOf.map((part) => this.#types(part, path)).filter((x) => x);
+      return found.reduce((all, part) => new Set([...all!].filter((x) => part!.has(x))), found[0]);
+    }
+    if (Array.isArray(schema.enum)) return new Set(schema.enum.map(typeOf));
+    if ('const' in schema) return new Set([typeOf(schema.const)]);
+    return undefined;
+  }
+
+  /** Follows a JSON pointer within the schema, `#/$defs/Name`. */
+  #resolve(reference: string): unknown {
+    if (!reference.startsWith('#')) return undefined;
+    let found = this.#root;
+    for (const part of reference.split('/').slice(1)) {
+      const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
+      found = isRecord(found) && Object.hasOwn(found, key) ? found[key] : undefined;
+    }
+    return found;
+  }
+}
+
+function typeOf(value: unknown): JsonType {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'array';
+  if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number';
+  if (typeof value === 'boolean') return 'boolean';
+  return typeof value === 'object' ? 'object' : 'string';
+}
+
+/**
+ * The JSON text of a value. The first type that it fits is taken, text last; so text that fits none
+ * is passed on as a string, for the tool to refuse. Digits are kept as they are.
+ */
+export function jsonOfText(text: string, types: ReadonlySet<JsonType>): string {
+  for (const type of TYPES) {
+    const json = types.has(type) ? jsonAs(type, text.trim()) : undefined;
+    if (json !== undefined) return json;
+  }
+  return JSON.stringify(text);
+}
+
+function jsonAs(type: JsonType, text: string): string | undefined {
+  switch (type) {
+    case 'null':
+      return text === 'null' || text === 'None' ? 'null' : undefined;
+    case 'boolean':
+      return /^(true|false)$/i.test(text) ? text.toLowerCase() : undefined;
+    case 'number':
+      return jsonNumber(text);
+    case 'integer': {
+      const json = jsonNumber(text);
+      return json !== undefined && Number.isInteger(Number(json)) ? json : undefined;
+    }
+    case 'object':
+      return text.startsWith('{') ? looseJson(text) : undefined;
+    case 'array':
+      return text.startsWith('[') ? looseJson(text) : undefined;
+    case 'string':
+      return undefined;
+  }
+}
+
+/** Writes one value as JSON text while its characters come; text is passed on at once. */
+export class ValueWriter {
+  readonly #types: ReadonlySet<JsonType>;
+  readonly #emit: (json: string) => void;
+  /** Whether the value can be nothing but text, so far as is known. */
+  #isText = false;
+  #held = '';
+
+  constructor(types: ReadonlySet<JsonType>, emit: (json: string) => void) {
+    this.#types = types;
+    this.#emit = emit;
+    this.write('');
+  }
+
+  write(text: string): void {
+    if (this.#isText) {
+      this.#emit(escape(text));
+      return;
+    }
+    this.#held += text;
+    if (!this.#mustBeText()) return;
+    this.#isText = true;
+    this.#emit(`"${escape(this.#held)}`);
+  }
+
+  end(): void {
+    this.#emit(this.#isText ? '"' : jsonOfText(this.#held, this.#types));
+  }
+
+  /** Text is certain from the start, or, where only null is allowed besides, once it is not null. */
+  #mustBeText(): boolean {
+    for (const type of this.#types) {
+      if (type === 'string') continue;
+      if (type !== 'null') return false;
+      const start = this.#held.trimStart();
+      if ('null'.startsWith(start.trimEnd()) || 'None'.startsWith(start.trimEnd())) return false;
+    }
+    return true;
+  }
+}
+
+function escape(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

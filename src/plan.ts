@@ -8,7 +8,7 @@ import type { LoadProgress } from './generate/types.ts';
 import type { Gpu } from './gpu/device.ts';
 import type { KvType } from './kernels/kv-cache.ts';
 import type { ActivationType } from './kernels/matrix.ts';
-import { defaultChunk, defaultContext } from './load.ts';
+import { defaultActivations, defaultChunk, defaultContext } from './load.ts';
 import type { ComputeCosts, LinkCosts, MoveCosts } from './planner/costs.ts';
 import {
   type Advice,
@@ -157,7 +157,8 @@ async function planCheckpoint(
   options: PlanOptions,
 ): Promise<Plan> {
   const { config, tensors } = checkpoint;
-  const { assume = {}, kvType = 'f32', activations = 'f32', chunk = defaultChunk } = options;
+  const { assume = {}, kvType = 'f32', chunk = defaultChunk } = options;
+  const activations = options.activations ?? (gpu ? defaultActivations(gpu) : 'f32');
   const { policy = defaultPolicy, signal, onProgress } = options;
   const context = options.context ?? Math.min(defaultContext, config.maxPositionEmbeddings);
   checkOptions(context, policy, config.maxPositionEmbeddings);
@@ -182,7 +183,7 @@ async function planCheckpoint(
   }
   let measured: Awaited<ReturnType<typeof measureCompute>> | undefined;
   if (gpu) {
-    gpu.ledger.limit = asked;
+    gpu.ledger.limit = gpu.memory; // What is planned for may be less than it takes to measure.
     if (gpu.tuningStore && assume.gpuBandwidth === undefined) {
       const tuning = { ...shape, gpuMemory: options.gpuMemory, signal, onProgress };
       await tuneForModel(gpu, gpu.tuningStore, checkpoint, tuning);

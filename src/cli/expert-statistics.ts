@@ -11,7 +11,7 @@ export function expertStatistics(usage: ExpertUsage, tokens: number): string {
     `experts: ${slots} of ${experts} fit the GPU; ${hits} hits, ${misses} misses (${(100 * hitRate).toFixed(1)} %), ${usage.evictions} evicted`,
     `moved: ${formatBytes(usage.bytesFromFiles)} from files, ${formatBytes(usage.bytesFromHost)} from host memory, ${formatBytes(usage.bytesUploaded)} to the GPU${perToken}`,
     `read ahead: ${readAhead.useful} useful, ${readAhead.wasted} wasted`,
-    `waited: ${formatDuration(waitMs.route)} for the GPU (computing and routing), ${formatDuration(waitMs.read)} for reads, ${formatDuration(waitMs.upload)} for uploads`,
+    `waited: ${formatDuration(waitMs.gpu)} for the GPU (computing and routing), ${formatDuration(waitMs.read)} for reads, ${formatDuration(waitMs.upload)} for uploads`,
   ].join('\n');
 }
 
@@ -19,9 +19,9 @@ export function expertStatistics(usage: ExpertUsage, tokens: number): string {
 export function layerStatistics(waits: readonly LayerWaits[]): string {
   return markdownTable(
     ['layer', 'GPU, ms', 'reads, ms', 'uploads, ms'],
-    waits.map(({ route, read, upload }, layer) => [
+    waits.map(({ gpu, read, upload }, layer) => [
       String(layer),
-      route.toFixed(1),
+      gpu.toFixed(1),
       read.toFixed(1),
       upload.toFixed(1),
     ]),
@@ -31,8 +31,8 @@ export function layerStatistics(waits: readonly LayerWaits[]): string {
 
 /** `waits` since some moment. */
 export function waitsSince(before: readonly LayerWaits[], model: Model): LayerWaits[] {
-  return model.expertWaits().map(({ route, read, upload }, i) => ({
-    route: route - before[i].route,
+  return model.expertWaits().map(({ gpu, read, upload }, i) => ({
+    gpu: gpu - before[i].gpu,
     read: read - before[i].read,
     upload: upload - before[i].upload,
   }));

@@ -24,6 +24,7 @@ interface Flags {
   context?: number;
   chunk?: number;
   kvType?: 'f32' | 'f16';
+  activations?: 'f32' | 'int8';
   gpuMemory?: number;
   hostMemory?: number;
   policy?: (typeof policyNames)[number];
@@ -89,6 +90,11 @@ export function planCommand({ signal }: Interrupt): Command {
       oneOf('--kv-type', ['f32', 'f16']),
     )
     .option(
+      '--activations <type>',
+      'what weights of integers are multiplied with: f32 or int8',
+      oneOf('--activations', ['f32', 'int8']),
+    )
+    .option(
       '--policy <name>',
       `which expert makes room for another: ${policyNames.join(', ')}`,
       oneOf('--policy', policyNames),
@@ -131,11 +137,13 @@ async function run(flags: Flags, signal: AbortSignal): Promise<void> {
 }
 
 function optionsOf(flags: Flags): PlanOptions {
-  const { context, chunk, kvType, gpuMemory, hostMemory, policy, depth, assume } = flags;
+  const { context, chunk, kvType, activations, gpuMemory, hostMemory, policy, depth, assume } =
+    flags;
   return {
     ...(context !== undefined && { context }),
     ...(chunk !== undefined && { chunk }),
     ...(kvType !== undefined && { kvType }),
+    ...(activations !== undefined && { activations }),
     ...(gpuMemory !== undefined && { gpuMemory }),
     ...(hostMemory !== undefined && { hostMemory }),
     ...(policy !== undefined && { policy }),

@@ -257,13 +257,19 @@ export class ExpertCache {
     const perRound = Math.min(most, Math.max(1, pool.slots.slots - pool.pinned.size));
     const batches: number[][] = [];
     for (let i = 0; i < experts.length; i += perRound) batches.push(experts.slice(i, i + perRound));
-    let reading = this.#readAll(layer, batches[0] ?? [], signal);
+    const begin = (batch: readonly number[]) => {
+      const start = performance.now();
+      const images = this.#readAll(layer, batch, signal);
+      this.use.waited(layer, 'read', performance.now() - start); // of what is made, not read
+      return images;
+    };
+    let reading = begin(batches[0] ?? []);
     try {
       for (const [i, batch] of batches.entries()) {
         const start = performance.now();
         const images = await reading;
         this.use.waited(layer, 'read', performance.now() - start);
-        reading = this.#readAll(layer, batches[i + 1] ?? [], signal);
+        reading = begin(batches[i + 1] ?? []);
         await this.#place(layer, batch, images);
         yield batch;
       }
@@ -409,7 +415,12 @@ export class ExpertCache {
     experts: readonly number[],
     images: readonly Uint8Array[],
   ): Promise<void> {
+    // A buffer that nothing in flight uses is written in place; else a copy waits for its turn on the
+    // queue. Where the CPU is the GPU, that copy costs more than waiting could save.
+    const before = performance.now();
+    if (this.#gpu.capabilities.software) await this.#gpu.idle();
     const start = performance.now();
+    this.use.waited(layer, 'gpu', start - before);
     const { pool, firstKey } = this.#layers[layer]!;
     const own = new Set(experts.map((expert) => firstKey + expert));
     const round = new Uint32Array(this.#experts).fill(noSlot);

@@ -22,8 +22,8 @@ test('a run has what was counted during it', () => {
     counted.evicted();
     counted.aheadUseful();
     counted.aheadWasted();
-    counted.waited(0, 'route', 1);
-    counted.waited(2, 'route', 0.5);
+    counted.waited(0, 'gpu', 1);
+    counted.waited(2, 'gpu', 0.5);
     counted.waited(2, 'read', 4);
     counted.waited(1, 'upload', 8);
   };
@@ -44,15 +44,15 @@ test('a run has what was counted during it', () => {
     bytesUploaded: 6,
     evictions: 2,
     readAhead: { useful: 2, wasted: 2 },
-    waitMs: { route: 3, read: 8, upload: 16 },
+    waitMs: { gpu: 3, read: 8, upload: 16 },
   });
   expect(before.hits, 'a usage does not change afterwards').toBe(3);
   expect([...counted.counts(0)]).toEqual([0, 3, 0, 3]);
   expect([...counted.counts(1)]).toEqual([0, 0, 0, 0]);
   expect([...counted.counts(2)]).toEqual([3, 3, 3, 3]);
   expect(counted.layerWaits()).toEqual([
-    { route: 3, read: 0, upload: 0 },
-    { route: 0, read: 0, upload: 24 },
-    { route: 1.5, read: 12, upload: 0 },
+    { gpu: 3, read: 0, upload: 0 },
+    { gpu: 0, read: 0, upload: 24 },
+    { gpu: 1.5, read: 12, upload: 0 },
   ]);
 });

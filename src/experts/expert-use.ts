@@ -17,13 +17,13 @@ export interface ExpertUsage {
   evictions: number;
   /** Experts read before they were needed: used then, and not. */
   readAhead: { useful: number; wasted: number };
-  /** Milliseconds: for the GPU to say who is needed (with what it computed before), for reads, for uploads. */
-  waitMs: { route: number; read: number; upload: number };
+  /** Milliseconds: for the GPU (computing, and saying who is needed), for reads, for uploads. */
+  waitMs: { gpu: number; read: number; upload: number };
 }
 
 /** What was waited for in one layer, in milliseconds. */
 export interface LayerWaits {
-  route: number;
+  gpu: number;
   read: number;
   upload: number;
 }
@@ -50,7 +50,7 @@ export class ExpertUse {
     this.#perLayer = perLayer;
     this.#slots = slots;
     this.#experts = experts;
-    this.#waits = Array.from({ length: layers }, () => ({ route: 0, read: 0, upload: 0 }));
+    this.#waits = Array.from({ length: layers }, () => ({ gpu: 0, read: 0, upload: 0 }));
   }
 
   needed(layer: number, experts: readonly number[], missed: number): void {
@@ -108,7 +108,7 @@ export class ExpertUse {
       bytesUploaded: this.#uploaded,
       evictions: this.#evictions,
       readAhead: { useful: this.#useful, wasted: this.#wasted },
-      waitMs: { route: total('route'), read: total('read'), upload: total('upload') },
+      waitMs: { gpu: total('gpu'), read: total('read'), upload: total('upload') },
     };
   }
 
@@ -142,7 +142,7 @@ export function usageBetween(before: ExpertUsage, after: ExpertUsage): ExpertUsa
       wasted: after.readAhead.wasted - before.readAhead.wasted,
     },
     waitMs: {
-      route: after.waitMs.route - before.waitMs.route,
+      gpu: after.waitMs.gpu - before.waitMs.gpu,
       read: after.waitMs.read - before.waitMs.read,
       upload: after.waitMs.upload - before.waitMs.upload,
     },

@@ -219,7 +219,7 @@ export class ForwardPass {
       const data = all.length > 0 ? await this.#gpu.read(all) : [];
       if (asked.length > 0) {
         const ms = performance.now() - waited;
-        this.#experts.use.waited(asked[0], 'route', ms);
+        this.#experts.use.waited(asked[0], 'gpu', ms);
         if (tokens === 1) this.#lookahead.took(ms, asked.length);
       }
 

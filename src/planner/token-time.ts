@@ -153,7 +153,6 @@ class Replay {
     const share = (round: number | undefined) => (round ?? 0) / count;
 
     let computeMs = hitsMs;
-    let uploadMs = 0;
     // When the host is free, when what it waits for is there, and when the GPU is done.
     let host = 0;
     let arrived = share(rounds[0]) * reads.waited;
@@ -164,7 +163,6 @@ class Replay {
       const roundUploadMs = moveMs(upload, size);
       const roundMs = this.#expertsMs(layer, size);
       computeMs += roundMs;
-      uploadMs += roundUploadMs;
       host = Math.max(host, arrived);
       arrived = host + share(rounds[i + 1]) * reads.waited;
       if (copiesOverlap) {

@@ -1,6 +1,3 @@
-/** Why a turn ended: at the model's own end, or cut off before it. */
-export type TurnEnd = 'stop' | 'length' | 'aborted';
-
 /**
  * What a turn of the assistant consists of, in order. Texts and deltas may come in any number of
  * pieces; joined, they are the same however the model's text was cut.

@@ -16,7 +16,7 @@ import type { CallReader } from './turn.ts';
 
 const OPENER = '<tool_call>';
 const CLOSER = '</tool_call>';
-const ARGUMENT_KEYS = ['arguments', 'parameters'];
+const ARGUMENT_KEYS: readonly unknown[] = ['arguments', 'parameters'];
 
 /** A reader of calls in the Hermes form. */
 export class HermesCallReader implements CallReader {
@@ -35,14 +35,149 @@ export class HermesCallReader implements CallReader {
     const input = this.#input;
     input.ranOut = false;
     const wrapped = yield* input.startsWith(OPENER);
-    const json = new LooseJsonReader(input, wrapped ? OPENER.length : 0);
     if (!wrapped && !(yield* this.#isBareCall())) return false;
-    if (yield* new HermesCall(input, this.#output, json).read()) {
-      yield* this.#skipClosers(wrapped);
+    const call = new HermesCall(input, this.#output, wrapped ? OPENER.length : 0, (name) =>
+      this.#isTool(name),
+    );
+    const end = yield* call.read();
+    if (end === 'text') {
+      // Cut off before the call had a name: its markup is not shown.
+      if (!wrapped || !input.cut || !input.ranOut) return false;
+      input.take(input.rest.length);
       return true;
     }
-    // The turn was cut off before the call had a name: its markup is not shown.
-    if (!wrapped || !input.cut || !input.ranOut) return false;
-    input.take(input.rest.length);
+    this.#output.callEnd(end === 'finished');
+    if (end === 'damaged' && wrapped) yield* this.#skipToCloser();
+    yield* this.#skipClosers();
     return true;
   }
+
+  /** Whether a call without its tag begins here: unlike other JSON, it names a tool. */
+  *#isBareCall(): Waiting<boolean> {
+    if (!this.#output.atLineStart || this.#output.inCodeBlock) return false;
+    const json = new LooseJsonReader(this.#input, 0);
+    if (!(yield* json.accept('{')) || (yield* json.next()) !== '"') return false;
+    if (!(yield* this.#input.startsWith('"name"', json.at))) return false;
+    json.at += '"name"'.length;
+    if (!(yield* json.accept(':')) || !this.#tools.has((yield* json.string()) ?? '')) return false;
+    if (!(yield* json.accept(',')) || !ARGUMENT_KEYS.includes(yield* json.string())) return false;
+    return (yield* json.accept(':')) && (yield* json.next()) === '{';
+  }
+
+  /** A tool that was not offered is made up, or an example. */
+  #isTool(name: string): boolean {
+    if (this.#tools.has(name)) return true;
+    return name !== '' && this.#output.atLineStart && !this.#output.inCodeBlock;
+  }
+
+  *#skipToCloser(): Waiting<void> {
+    while ((yield* this.#input.has(0)) && !(yield* this.#input.startsWith(CLOSER))) {
+      const next = this.#input.rest.indexOf('<', 1);
+      this.#input.take(next < 0 ? this.#input.rest.length : next);
+    }
+  }
+
+  /** Takes the closing tag, and brackets that were closed once too often. */
+  *#skipClosers(): Waiting<void> {
+    const input = this.#input;
+    let at = yield* input.skipSpace(0);
+    while (input.rest[at] === '}') at = yield* input.skipSpace(at + 1);
+    input.take(at);
+    if (yield* input.startsWith(CLOSER)) input.take(CLOSER.length);
+  }
+}
+
+/** How a call ended; `text`: it is none, and nothing was taken. */
+type CallEnd = 'finished' | 'damaged' | 'text';
+
+/** One `{"name": ..., "arguments": ...}`, in any order. */
+class HermesCall {
+  readonly #input: TextInput;
+  readonly #output: TurnOutput;
+  readonly #json: LooseJsonReader;
+  readonly #isTool: (name: string) => boolean;
+  #name: string | undefined;
+  /** Arguments that came before the name. */
+  #held = '';
+  #hasArguments = false;
+
+  constructor(input: TextInput, output: TurnOutput, at: number, isTool: (name: string) => boolean) {
+    this.#input = input;
+    this.#output = output;
+    this.#json = new LooseJsonReader(input, at);
+    this.#isTool = isTool;
+  }
+
+  *read(): Waiting<CallEnd> {
+    const whole = yield* this.#object();
+    if (this.#name === undefined) return 'text';
+    this.#take();
+    return whole ? 'finished' : 'damaged';
+  }
+
+  /** Whether the call is whole. The last bracket may be missing when the arguments are there. */
+  *#object(): Waiting<boolean> {
+    const json = this.#json;
+    if (!(yield* json.accept('{'))) return false;
+    do {
+      if ((yield* json.next()) === '}') break;
+      if (!(yield* this.#field())) return false;
+    } while (yield* json.accept(','));
+    const closed = yield* json.accept('}');
+    if (this.#name === undefined) return false;
+    if (this.#hasArguments) return closed || !this.#input.cut || (yield* json.next()) !== '';
+    if (closed) this.#emit('{}');
+    return closed;
+  }
+
+  *#field(): Waiting<boolean> {
+    const json = this.#json;
+    const key = yield* json.string();
+    if (key === undefined || !(yield* json.accept(':'))) return false;
+    if (key === 'name' && this.#name === undefined) {
+      const name = yield* json.string();
+      if (name === undefined || !this.#isTool(name)) return false;
+      this.#name = name;
+      this.#output.callStart(name);
+      this.#emit('');
+      return true;
+    }
+    if (!ARGUMENT_KEYS.includes(key) || this.#hasArguments) return yield* json.value(() => {});
+    this.#hasArguments = true;
+    return yield* this.#arguments();
+  }
+
+  *#arguments(): Waiting<boolean> {
+    const json = this.#json;
+    const first = yield* json.next();
+    if (first === '{') return yield* json.value((piece) => this.#emit(piece));
+    let whole: string | undefined;
+    if (first === '"' || first === "'") {
+      const text = (yield* json.string())?.trim();
+      whole = text === '' ? '{}' : text?.startsWith('{') ? looseJson(text) : undefined;
+    } else {
+      let value = '';
+      const read = yield* json.value((piece) => {
+        value += piece;
+      });
+      whole = read && value === 'null' ? '{}' : undefined;
+    }
+    if (whole !== undefined) this.#emit(whole);
+    return whole !== undefined;
+  }
+
+  /** Passes arguments on, as soon as the call has a name. */
+  #emit(json: string): void {
+    this.#held += json;
+    if (this.#name === undefined) return;
+    this.#output.callDelta(this.#held);
+    this.#held = '';
+    this.#take();
+  }
+
+  /** Takes what has been read, so that it need not be kept. */
+  #take(): void {
+    this.#input.take(this.#json.at);
+    this.#json.at = 0;
+  }
+}

@@ -106,7 +106,7 @@ export class LooseJsonReader {
       if (character === '\\') emit(yield* this.#escape());
       else if (SPECIAL.test(character)) {
         this.at++;
-        emit(JSON.stringify(character).slice(1, -1));
+        emit(stringBody(character));
       }
     }
   }
@@ -135,7 +135,7 @@ export class LooseJsonReader {
     const code = Number.parseInt(this.#input.rest.slice(this.at + 1, this.at + length), 16);
     if (code > 0x10ffff) return '\\\\';
     this.at += length;
-    if (kind === 'U') return JSON.stringify(String.fromCodePoint(code)).slice(1, -1);
+    if (kind === 'U') return stringBody(String.fromCodePoint(code));
     return `\\u${code.toString(16).padStart(4, '0')}`;
   }
 }
@@ -154,6 +154,11 @@ const HEX_DIGITS: Readonly<Record<string, number>> = { u: 4, x: 2, U: 8 };
 const PLAIN = /[^"'\\\0-\x1f]*/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
 const SPECIAL = /["'\0-\x1f]/;
+
+/** What stands between the quotes of a string's JSON text. */
+export function stringBody(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
 
 /** A whole text as JSON text; `undefined` when it is not JSON even loosely. */
 export function looseJson(text: string): string | undefined {

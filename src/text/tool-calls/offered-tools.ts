@@ -48,6 +48,8 @@ function offeredTool(definition: unknown): OfferedTool | undefined {
       Object.entries(properties).map(([name, property]) => [name, types.read(property)]),
     ),
     otherTypes: types.read(schema.additionalProperties),
-    required: Array.isArray(schema.required) ? schema.required.filter((x) => typeof x === 'string') : [],
+    required: Array.isArray(schema.required)
+      ? schema.required.filter((x) => typeof x === 'string')
+      : [],
   };
 }

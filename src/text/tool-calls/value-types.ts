@@ -1,5 +1,5 @@
 /** Values written as plain text, turned into JSON text by what the parameter's schema allows. */
-import { jsonNumber, looseJson } from './loose-json.ts';
+import { jsonNumber, looseJson, stringBody } from './loose-json.ts';
 
 const TYPES = ['null', 'integer', 'number', 'boolean', 'object', 'array', 'string'] as const;
 
@@ -119,13 +119,13 @@ export class ValueWriter {
 
   write(text: string): void {
     if (this.#isText) {
-      this.#emit(escape(text));
+      this.#emit(stringBody(text));
       return;
     }
     this.#held += text;
     if (!this.#mustBeText()) return;
     this.#isText = true;
-    this.#emit(`"${escape(this.#held)}`);
+    this.#emit(`"${stringBody(this.#held)}`);
   }
 
   end(): void {
@@ -142,10 +142,6 @@ export class ValueWriter {
     }
     return true;
   }
-}
-
-function escape(text: string): string {
-  return JSON.stringify(text).slice(1, -1);
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -53,11 +53,7 @@ export class XmlCallReader implements CallReader {
   readonly #output: TurnOutput;
   readonly #tools: ReadonlyMap<string, OfferedTool>;
 
-  constructor(
-    input: TextInput,
-    output: TurnOutput,
-    tools: ReadonlyMap<string, OfferedTool>,
-  ) {
+  constructor(input: TextInput, output: TurnOutput, tools: ReadonlyMap<string, OfferedTool>) {
     this.#input = input;
     this.#output = output;
     this.#tools = tools;

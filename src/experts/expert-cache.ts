@@ -243,7 +243,7 @@ export class ExpertCache {
    * Brings experts of a layer onto the GPU, as many at a time as there are slots and as overlap well
    * with computing; reads those of the next round meanwhile. In each round, the experts of the round,
    * and no others, are in `inRound(layer)`. Whoever takes a round must have submitted what it
-   * recorded before it asks for the next one.
+   * recorded before it asks for another round.
    *
    * @throws MowgliError what reading throws, `ABORTED`; the experts of finished rounds stay
    */
@@ -415,8 +415,8 @@ export class ExpertCache {
     experts: readonly number[],
     images: readonly Uint8Array[],
   ): Promise<void> {
-    // A buffer that nothing in flight uses is written in place; else a copy waits for its turn on the
-    // queue. Where the CPU is the GPU, that copy costs more than waiting could save.
+    // Where the CPU is the GPU, a buffer that nothing in flight uses is written in place, eight times as
+    // fast as through a copy that waits for its turn; and after one such copy Dawn makes one each time.
     const before = performance.now();
     if (this.#gpu.capabilities.software) await this.#gpu.idle();
     const start = performance.now();

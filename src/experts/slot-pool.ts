@@ -56,6 +56,9 @@ export class SlotPool {
         const count = Math.min(perSlab, slots - firstSlot);
         const buffer = await buffers.allocate('experts', count * bytes);
         const slice = buffer.slice(0, Gpu.roundBytes(count * bytes));
+        // Where host and GPU share memory, Dawn writes in place as long as nothing but such writes has
+        // ever written a buffer. To clear it before its first use on the GPU would be such a thing.
+        if (gpu.capabilities.software) gpu.write(buffer, 0, new Uint32Array(4));
         ofRegion.push({ slice, firstSlot, slots: count });
       }
       slabs.push(ofRegion);

@@ -208,30 +208,30 @@ export class Gpu {
   }
 
   /**
-   * Copies ranges to the CPU after everything submitted so far: one submission, one readback.
-   * Calls are served one after the other.
+   * Copies ranges to the CPU after everything submitted so far, and after what `rec` has recorded, which
+   * is submitted with it: one submission, one readback. Calls are served one after the other.
    */
-  read(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
-    const result = this.#readQueue.then(() => this.#readNow(slices));
+  read(slices: readonly BufferSlice[], rec = this.record()): Promise<ArrayBuffer[]> {
+    const result = this.#readQueue.then(() => this.#readNow(slices, rec));
     this.#readQueue = result.catch(() => {});
     return result;
   }
 
-  async #readNow(slices: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+  async #readNow(slices: readonly BufferSlice[], rec: Recorder): Promise<ArrayBuffer[]> {
     this.throwIfFailed();
     const total = slices.reduce((sum, slice) => sum + Gpu.roundBytes(slice.bytes), 0);
     const staging = await this.#stagingBuffer(total);
-    const encoder = this.device.createCommandEncoder();
-    let at = 0;
-    for (const { buffer, offset, bytes } of slices) {
-      encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, at, Math.ceil(bytes / 4) * 4);
-      at += Gpu.roundBytes(bytes);
-    }
-    this.device.queue.submit([encoder.finish()]);
+    rec.submit((encoder) => {
+      let at = 0;
+      for (const { buffer, offset, bytes } of slices) {
+        encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, at, Math.ceil(bytes / 4) * 4);
+        at += Gpu.roundBytes(bytes);
+      }
+    });
     this.readbacks++;
     await this.wait(staging.raw.mapAsync(1, 0, total));
     const mapped = staging.raw.getMappedRange(0, total);
-    at = 0;
+    let at = 0;
     const out = slices.map(({ bytes }) => {
       const part = mapped.slice(at, at + bytes);
       at += Gpu.roundBytes(bytes);

@@ -77,9 +77,16 @@ export class Recorder {
     );
   }
 
-  /** Hands everything recorded to the GPU. The recorder can be used again. */
-  submit(): void {
+  /**
+   * Hands everything recorded to the GPU, and behind it what `last` records. The recorder can be used
+   * again.
+   */
+  submit(last?: (encoder: GPUCommandEncoder) => void): void {
     this.#endPass();
+    if (last) {
+      this.#encoder ??= this.gpu.device.createCommandEncoder();
+      last(this.#encoder);
+    }
     if (!this.#encoder) return;
     const words = this.#words.subarray(0, (this.#used * uniformBytes) / 4);
     if (words.length) this.gpu.write(this.gpu.uniforms, 0, words);

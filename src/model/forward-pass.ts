@@ -145,10 +145,9 @@ export class ForwardPass {
     const { reads = [] } = chunk;
     const addend = this.#recordLayers(chunk);
     chunk.finish?.(this.#rec, addend);
-    this.#rec.submit();
     const routing = this.#observers.size > 0 ? this.#routingReads(chunk.tokens) : [];
     const all = [...reads, ...routing];
-    const data = all.length > 0 ? await this.#gpu.read(all) : [];
+    const data = await this.#submit(all);
     if (routing.length > 0) {
       const layers = this.#split(data[reads.length], chunk.tokens);
       this.#tell(chunk, layers, data[reads.length + 1]);
@@ -209,14 +208,13 @@ export class ForwardPass {
         addend = decoder.recordExperts(rec, ws, next++, tokens, resident);
       }
       if (!stopped) chunk.finish?.(rec, addend);
-      rec.submit();
       const wanted = [
         ...(asked.length > 0 ? [this.#routingRange(asked[0], asked.at(-1)!, tokens)] : []),
         ...(stopped && predict ? [predictionOf(ws, this.#config, asked.at(-1)!, 1)] : []),
       ];
       const waited = performance.now();
       const all = stopped ? wanted : [...wanted, ...reads];
-      const data = all.length > 0 ? await this.#gpu.read(all) : [];
+      const data = await this.#submit(all);
       if (asked.length > 0) {
         const ms = performance.now() - waited;
         this.#experts.use.waited(asked[0], 'gpu', ms);
@@ -261,6 +259,13 @@ export class ForwardPass {
     }
   }
 
+  /** Submits what was recorded, and answers what some ranges hold then. */
+  async #submit(reads: readonly BufferSlice[]): Promise<ArrayBuffer[]> {
+    if (reads.length > 0) return this.#gpu.read(reads, this.#rec);
+    this.#rec.submit();
+    return [];
+  }
+
   /**
    * The experts of a layer, whose router has been heard: those on the GPU at once, then the missing
    * ones round by round.
@@ -288,7 +293,8 @@ export class ForwardPass {
         left -= round.length;
         if (left === 0 && guess) this.#experts.readAhead(guess.layer, guess.experts);
         addend = decoder.recordExperts(rec, ws, layer, tokens, this.#experts.inRound(layer));
-        rec.submit();
+        // The last one can wait for what follows it.
+        if (left > 0) rec.submit();
       }
     } else if (guess) {
       this.#experts.readAhead(guess.layer, guess.experts);

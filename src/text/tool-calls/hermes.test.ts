@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseEveryCut, parsePieces, type TurnOptions } from '../../../tests/turn-in-pieces.ts';
+import { collectTurn } from './events.ts';
 
 const tools = [
   { type: 'function', function: { name: 'read', parameters: { type: 'object', properties: {} } } },
@@ -100,7 +101,8 @@ describe('calls', () => {
       const text = `Now:\n\n${wrap(json)}`;
       const end = text.indexOf(json) + json.length;
       for (let at = 0; at < end; at++) {
-        const turn = parseEveryCut(text.slice(0, at), { ...options, finishReason });
+        const pieces = [text.slice(0, at)];
+        const turn = collectTurn(parsePieces(pieces, { ...options, finishReason }));
         expect(turn.toolCalls).toEqual([]);
         expect('Now:\n\n').toContain(turn.content.replace(/<[a-z_]*$/, ''));
       }

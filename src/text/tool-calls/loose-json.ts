@@ -47,10 +47,8 @@ export class LooseJsonReader {
     let comma = '';
     for (;;) {
       let character = yield* this.next();
-      if (character !== '' && character === open.at(-1)) {
-        // An empty container, or a comma before the bracket.
-        comma = '';
-      } else {
+      // A bracket here closes an empty container, or stands behind a comma too many.
+      if (character === '' || character !== open.at(-1)) {
         emit(comma);
         comma = '';
         if (open.at(-1) === '}') {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseEveryCut, parsePieces, type TurnOptions } from '../../../tests/turn-in-pieces.ts';
+import { collectTurn } from './events.ts';
 
 const tool = (name: string, properties: Record<string, unknown>, required: string[] = []) => ({
   type: 'function',
@@ -139,6 +140,7 @@ describe('prose', () => {
     '```\n<tool_call>\n<function=example_function_name>\n<parameter=p>\nv\n</parameter>\n</function>\n</tool_call>\n```',
     '<function=unknown>\n<parameter=path>\na\n</parameter>\n</function>',
     '</tool_call> alone, </function>, </parameter>',
+    'The tags are <function=read> <tool_call> </parameter>.',
     'ends with <tool_call>',
     'ends with <tool_call>\n<function=read>',
     '  \n indented, and <think> is a word\n\n',
@@ -211,12 +213,14 @@ describe('calls', () => {
       const contents = [
         'x\ny',
         '\n</parameter>\n</function>\nand',
+        'wrapped in\n</tool_call>\nor in </tool_call>',
         call('write', { path: 'p', content: 'c' }),
       ];
       for (const content of contents) {
         const text = `Now:\n\n${call('write', { path: 'a', content })}`;
         for (let at = 0; at < text.length; at++) {
-          const turn = parseEveryCut(text.slice(0, at), { ...options, finishReason });
+          const pieces = [text.slice(0, at)];
+          const turn = collectTurn(parsePieces(pieces, { ...options, finishReason }));
           expect(turn.toolCalls, text.slice(0, at)).toEqual([]);
           // What may still be any tag is shown.
           expect('Now:\n\n').toContain(turn.content.replace(/<[a-z_]*$/, ''));

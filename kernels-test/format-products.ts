@@ -39,15 +39,7 @@ export const blockTypes = (Object.keys(numberFormats) as NumberType[]).filter(
   (type) => type !== 'F8_E4M3' && numberFormats[type].blockElements > 1,
 );
 /** One of each kind: with units of several octets or without, and blocks beginning at any byte. */
-export const representativeTypes: readonly NumberType[] = [
-  'Q4_0',
-  'Q8_0',
-  'Q4_K',
-  'Q6_K',
-  'IQ3_S',
-  'MXFP4',
-  'F8_B128',
-];
+export const representativeTypes: readonly NumberType[] = ['Q4_0', 'Q6_K', 'IQ3_S', 'F8_B128'];
 
 /** Rows of one block (which need not end on a word) and of several; in F8_B128 they end anywhere. */
 function columnsOf(type: NumberType): readonly [one: number, several: number] {

@@ -72,4 +72,14 @@ export {
 } from './plan.ts';
 export type { Advice, Change, Forecast } from './planner/forecast.ts';
 export { type StatedMachine, statedDefaults } from './planner/stated-machine.ts';
+export type { ChatTemplateSource } from './text/chat-template.ts';
+export type { ParsedToolCall, ParsedTurn, TurnEvent } from './text/tool-calls/events.ts';
+export {
+  createToolCallParser,
+  parseTurn,
+  type ToolCallFormat,
+  type ToolCallParser,
+  type ToolCallParserOptions,
+  toolCallFormat,
+} from './text/tool-calls/parser.ts';
 export { type TuneOptions, type TuneReport, type TuneResult, tuneOn } from './tune.ts';

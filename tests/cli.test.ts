@@ -140,7 +140,10 @@ describe('generate', () => {
     const { code, stdout } = await runCli(args);
     const result = JSON.parse(stdout);
     expect(Object.keys(result).sort()).toEqual(
-      ['adapter', 'finishReason', 'memory', 'promptTokens', 'text', 'timings', 'tokens'].sort(),
+      [
+        ...['adapter', 'finishReason', 'memory', 'promptTokens'],
+        ...['text', 'timings', 'tokens', 'usage'],
+      ].sort(),
     );
     expect(result.text.startsWith('```python\n')).toBe(true);
     expect(result.tokens).toHaveLength(12);
@@ -149,6 +152,7 @@ describe('generate', () => {
     expect(result.timings.promptMs).toBeGreaterThan(0);
     expect(result.timings.completionTokensPerSecond).toBeGreaterThan(0);
     expect(result.memory.gpuPeakBytes).toBeGreaterThanOrEqual(result.memory.gpuBytes);
+    expect(result.usage.experts.slots).toBe(result.usage.experts.experts);
     expect(result.adapter.description).not.toBe('');
     expect(code).toBe(0);
   });

@@ -5,9 +5,10 @@ import { expertStatistics, layerStatistics, waitsSince } from './expert-statisti
 import type { Interrupt } from './interrupt.ts';
 import { addModelOptions, type ModelFlags, type OpenedModel, openModel } from './open-model.ts';
 import { biases, integer, number, texts, usageError } from './options.ts';
-import { note, print, printJson } from './output.ts';
+import { note, print, printJson, printJsonObject } from './output.ts';
 import { type ProgressDisplay, showProgress } from './progress.ts';
 import { addPromptOptions, type PromptFlags, readPrompt } from './prompt.ts';
+import { incompleteNote, readTools, ToolTurn, turnFields } from './tools.ts';
 import { TraceWriter } from './trace.ts';
 import { formatBytes, formatDuration, formatRate } from './units.ts';
 
@@ -41,7 +42,12 @@ Examples:
   $ git diff | mowgli generate --system "Review this change." -
   $ mowgli generate --raw --greedy --max-tokens 40 "def fibonacci(n):"
   $ mowgli generate --json --seed 1 "Hello!" | jq .timings
+  $ mowgli generate --greedy --tools tools.json "Read src/app.py"
   $ mowgli generate --model "synthetic:qwen3-coder-480b?type=q4_k" --random-prompt 16 --max-tokens 3
+
+tools.json holds a list of functions, [{"type": "function", "function": {"name": ..., "description": ...,
+"parameters": ...}}], and each finished call is a line {"name": ..., "arguments": {...}} after the text; with
+--json, calls, text and reasoning are toolCalls, content and reasoning. Calls are not run.
 
 Models without a tokenizer, as synthetic ones, take token ids and answer with token ids.
 
@@ -113,7 +119,8 @@ async function generate(
   if (flags.greedy && flags.temperature) {
     throw usageError('--greedy and --temperature contradict each other: leave one of them out');
   }
-  const promptFor = await readPrompt(argument, flags, signal);
+  const tools = flags.tools === undefined ? undefined : await readTools(flags.tools);
+  const promptFor = await readPrompt(argument, flags, signal, tools);
   const opened = await openModel(flags, signal);
   const { model } = opened;
   try {
@@ -124,12 +131,16 @@ async function generate(
     const progress = showProgress(flags.quiet);
     const onProgress = ({ done, total }: { done: number; total: number }) =>
       progress.update({ phase: 'prompt', done, total });
-    const parts = model.generate(promptFor(model), { ...toOptions(flags), onProgress, signal });
-    const show = model.hasTokenizer ? (part: TextPart) => part.text : showTokens();
+    const prompt = promptFor(model);
+    const turn = tools && typeof prompt === 'string' && new ToolTurn(model, prompt, tools);
+    const parts = model.generate(prompt, { ...toOptions(flags), onProgress, signal });
+    const showText = model.hasTokenizer ? (part: TextPart) => part.text : showTokens();
+    const show = turn ? (part: TextPart) => turn.show(part.text) : showText;
     const end = await stream(parts, show, flags, progress, signal);
     await trace?.end();
     if (heatmap && flags.heatmap !== undefined) await heatmap.draw(flags.heatmap);
-    if (flags.json) await printJson(toJson(end, opened));
+    if (turn) await printTurn(turn, end, flags, opened);
+    else if (flags.json) await printJson(toJson(end, opened));
     else if (!end.text.endsWith('\n')) await print('\n');
     if (flags.stats || (!flags.quiet && process.stderr.isTTY)) note(statistics(end, opened));
     if (flags.stats && end.usage.experts.slots < end.usage.experts.experts) {
@@ -162,6 +173,20 @@ async function stream(
   }
   if (!end) throw new Error('the generation ended without saying why');
   return end;
+}
+
+/** Prints what the answer was found to consist of, after what was streamed of it. */
+async function printTurn(
+  turn: ToolTurn,
+  end: EndPart,
+  { json }: Flags,
+  opened: OpenedModel,
+): Promise<void> {
+  const parsed = turn.parse(end.text, end.finishReason);
+  if (json) await printJsonObject(toJson(end, opened), turnFields(parsed));
+  else await print(turn.showEnd(end.finishReason, parsed));
+  const left = incompleteNote(parsed, end.finishReason);
+  if (left !== undefined) note(left);
 }
 
 /** Token ids with spaces between them: the answer of a model without a tokenizer. */

@@ -10,7 +10,17 @@ export function print(text: string): Promise<void> {
 
 /** Prints one JSON document: on one line, unless a person reads it. */
 export function printJson(value: unknown): Promise<void> {
-  return print(`${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`);
+  return print(`${encodeJson(value)}\n`);
+}
+
+/** Prints one JSON object; `more` are further fields of it, after its own, as JSON text. */
+export function printJsonObject(
+  value: object,
+  more: Readonly<Record<string, string>>,
+): Promise<void> {
+  const gap = process.stdout.isTTY ? '\n  ' : '';
+  const fields = Object.entries(more).map(([key, json]) => `,${gap}${JSON.stringify(key)}:${json}`);
+  return print(`${encodeJson(value).replace(/\n?}$/, (end) => fields.join('') + end)}\n`);
 }
 
 /** Tells the user something that is not the result. */
@@ -31,6 +41,10 @@ export function endQuietlyWhenNobodyReads(): void {
       throw error;
     });
   }
+}
+
+function encodeJson(value: unknown): string {
+  return JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined);
 }
 
 function write(stream: NodeJS.WriteStream, text: string): Promise<void> {

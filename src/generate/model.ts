@@ -6,6 +6,7 @@ import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Routing } from '../model/forward-pass.ts';
+import type { ToolCallFormat } from '../text/tool-calls/parser.ts';
 import { Engine, type EngineOptions, type EvaluateOptions, type LogitsVisitor } from './engine.ts';
 import { Lock } from './lock.ts';
 import { nothingGenerated, run } from './run.ts';
@@ -108,6 +109,15 @@ export class Model implements AsyncDisposable {
   /** Whether conversations can be given as messages: the model came with a chat template. */
   get hasChatTemplate(): boolean {
     return this.#text.hasTemplate;
+  }
+
+  /**
+   * How the model writes calls of the `tools` that `renderChat` offers it, for `createToolCallParser`:
+   * `xml` (Qwen3-Coder's tags) or `hermes` (JSON between `<tool_call>` tags). `undefined` when there is
+   * no chat template, or none that teaches one of these.
+   */
+  get toolCallFormat(): ToolCallFormat | undefined {
+    return this.#text.toolCallFormat;
   }
 
   /** Whether prompts can be given as text: the model came with a tokenizer. */

@@ -2,6 +2,7 @@ import { MowgliError } from '../errors.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
 import { ChatTemplate } from '../text/chat-template.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
+import { type ToolCallFormat, toolCallFormat } from '../text/tool-calls/parser.ts';
 import type { ChatMessage } from './types.ts';
 
 /** A model's tokenizer and chat template. A model without them still evaluates token ids. */
@@ -45,6 +46,11 @@ export class ModelText {
   /** Whether conversations can be rendered. */
   get hasTemplate(): boolean {
     return this.#template !== undefined;
+  }
+
+  /** How the template teaches the model to write calls; `undefined` when it teaches no known form. */
+  get toolCallFormat(): ToolCallFormat | undefined {
+    return this.#template && toolCallFormat(this.#template.source);
   }
 
   /** The prompt of a conversation, ready for the assistant's answer. */

@@ -211,17 +211,20 @@ export class Gpu {
    * Copies ranges to the CPU after everything submitted so far, and after what `rec` has recorded, which
    * is submitted with it: one submission, one readback. Calls are served one after the other.
    */
-  read(slices: readonly BufferSlice[], rec = this.record()): Promise<ArrayBuffer[]> {
+  read(slices: readonly BufferSlice[], rec?: Recorder): Promise<ArrayBuffer[]> {
     const result = this.#readQueue.then(() => this.#readNow(slices, rec));
     this.#readQueue = result.catch(() => {});
     return result;
   }
 
-  async #readNow(slices: readonly BufferSlice[], rec: Recorder): Promise<ArrayBuffer[]> {
+  async #readNow(
+    slices: readonly BufferSlice[],
+    rec: Recorder | undefined,
+  ): Promise<ArrayBuffer[]> {
     this.throwIfFailed();
     const total = slices.reduce((sum, slice) => sum + Gpu.roundBytes(slice.bytes), 0);
     const staging = await this.#stagingBuffer(total);
-    rec.submit((encoder) => {
+    (rec ?? this.record()).submit((encoder) => {
       let at = 0;
       for (const { buffer, offset, bytes } of slices) {
         encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, at, Math.ceil(bytes / 4) * 4);

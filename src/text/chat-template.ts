@@ -47,6 +47,8 @@ export interface RenderOptions {
 export class ChatTemplate {
   /** The names of the templates; a single one is called "default". */
   readonly names: readonly string[];
+  /** What it was made of. */
+  readonly source: ChatTemplateSource;
   readonly #templates = new Map<string, readonly Node[]>();
   readonly #name: string;
   readonly #specialTokens: Readonly<Record<string, string>>;
@@ -55,6 +57,7 @@ export class ChatTemplate {
    * @throws MowgliError `TEMPLATE_FAILED` when a source is not a template.
    */
   constructor(source: ChatTemplateSource, options: ChatTemplateOptions = {}) {
+    this.source = source;
     this.#name = options.name ?? 'chat template';
     this.#specialTokens = options.specialTokens ?? {};
     const sources = typeof source === 'string' ? [{ name: 'default', template: source }] : source;

@@ -12,7 +12,7 @@ import type { KvType } from './kernels/kv-cache.ts';
 import type { ActivationType } from './kernels/matrix.ts';
 import { measureClasses } from './kernels/tune.ts';
 import { variantsOf } from './kernels/tune-cases.ts';
-import { defaultChunk } from './load.ts';
+import { defaultActivations, defaultChunk } from './load.ts';
 import { kernelClasses } from './model/kernel-classes.ts';
 import { formatBytes, type NumberType, numberFormats } from './quant/index.ts';
 
@@ -68,9 +68,10 @@ export async function tuneOn(
   source: ModelSource | undefined,
   options: TuneOptions = {},
 ): Promise<TuneReport> {
-  const classes = await classesOf(source, options);
   const gpu = await openGpu();
   try {
+    const { activations = defaultActivations(gpu) } = options;
+    const classes = await classesOf(source, { ...options, activations });
     const measured = new Tuning();
     const { signal, onProgress } = options;
     try {
@@ -91,10 +92,10 @@ export async function tuneOn(
 
 async function classesOf(
   source: ModelSource | undefined,
-  options: TuneOptions,
+  options: TuneOptions & { activations: ActivationType },
 ): Promise<KernelClass[]> {
   const { types = usualTypes, signal } = options;
-  const { chunk = defaultChunk, kvType = 'f32', activations = 'f32' } = options;
+  const { chunk = defaultChunk, kvType = 'f32', activations } = options;
   const run = { chunk, kvType, activations };
   if (source) {
     const checkpoint = await openModel(source, signal ? { signal } : {});

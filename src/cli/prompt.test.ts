@@ -64,6 +64,8 @@ it.each<[string | undefined, PromptFlags, RegExp]>([
   ],
   [undefined, { promptTokens: [1, 100] }, /^--prompt-tokens holds 100; .* end at 99$/],
   ['x', { raw: true, system: 'y' }, /^--system has no place in a --raw prompt/],
+  ['x', { raw: true, tools: 'y' }, /^--tools has no place in a --raw prompt/],
+  [undefined, { promptTokens: [1], tools: 'x' }, /^--prompt-tokens is .* for --tools:/],
   [undefined, {}, /^the prompt is missing/],
   ['', {}, /^the prompt is empty/],
 ])('%j with %j is a usage error', async (argument, flags, message) => {

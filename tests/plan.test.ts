@@ -112,7 +112,6 @@ describe('time of a token', () => {
       restoreMs: 0.25,
     })),
     syncMs: 1,
-    idleSyncMs: 1,
   };
   const move = (firstMs: number, nextMs: number): MoveCosts => ({ firstMs, nextMs });
   const link: LinkCosts = {

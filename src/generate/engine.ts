@@ -117,7 +117,7 @@ export class Engine {
       kv: readonly LayerKv[];
       ws: Workspace;
     },
-    options: { readAhead: ReadAhead; syncMs: number },
+    readAhead: ReadAhead,
   ) {
     this.gpu = buffers.gpu;
     this.config = config;
@@ -129,7 +129,7 @@ export class Engine {
     this.#ws = parts.ws;
     this.#rope = new RopeTable(config);
     this.#rec = buffers.gpu.record();
-    this.#pass = new ForwardPass(buffers.gpu, { ...parts, config, rec: this.#rec }, options);
+    this.#pass = new ForwardPass(buffers.gpu, { ...parts, config, rec: this.#rec }, readAhead);
   }
 
   /**
@@ -181,13 +181,8 @@ export class Engine {
       });
       onProgress?.({ phase: 'weights', done: total, total });
       const { readAhead = 'auto' } = options;
-      const syncMs = await readbackMs(gpu, ws.topIds);
-      const engine = new Engine(
-        buffers,
-        config,
-        { context, chunk, decoder, experts, kv, ws },
-        { readAhead, syncMs },
-      );
+      const parts = { context, chunk, decoder, experts, kv, ws };
+      const engine = new Engine(buffers, config, parts, readAhead);
       await engine.#compile(signal, onProgress);
       return engine;
     } catch (error) {
@@ -498,6 +493,8 @@ export class Engine {
       const best = (rec: Recorder) => this.#recordBest(rec, 1, vocabSize, []);
       const chunk = this.#prepare(new Array(tokens).fill(0));
       await this.#pass.rehearse({ ...chunk, signal, finish: this.#finish(tokens, best) });
+      const first = position === 0 && tokens === 1;
+      if (first && !this.#experts.complete) await this.#pass.calibrate({ ...chunk, signal });
     }
     this.#position = 0;
     onProgress?.({ phase: 'kernels', done: shapes.length, total: shapes.length });
@@ -519,15 +516,4 @@ function checkBudget(fixed: FixedMemory, gpuMemory: number): void {
       `experts; allow ${least - gpuMemory} bytes more (gpuMemory, --gpu-memory), or use a smaller ` +
       'context or chunk, or a model in a smaller number format',
   );
-}
-
-/** Milliseconds from a submission of nothing to its readback. */
-async function readbackMs(gpu: Gpu, slice: BufferSlice): Promise<number> {
-  const times: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const start = performance.now();
-    await gpu.read([slice]);
-    times.push(performance.now() - start);
-  }
-  return times.sort((a, b) => a - b)[2];
 }

@@ -17,6 +17,9 @@ import {
   type Workspace,
 } from './workspace.ts';
 
+/** Layers that tell what a wait costs. */
+const calibratedLayers = 6;
+
 /** Whether to read experts before they are known to be needed: always, never, or while it pays. */
 export type ReadAhead = 'auto' | 'on' | 'off';
 
@@ -71,7 +74,7 @@ export class ForwardPass {
   readonly #ws: Workspace;
   readonly #rec: Recorder;
   readonly #readAhead: ReadAhead;
-  readonly #lookahead: Lookahead;
+  #lookahead = new Lookahead(0);
   readonly #trial = new Trial();
   /** Told of every chunk's routing. */
   readonly #observers = new Set<{ tell: (routing: Routing) => void; depth: number }>();
@@ -86,7 +89,7 @@ export class ForwardPass {
       ws: Workspace;
       rec: Recorder;
     },
-    options: { readAhead: ReadAhead; syncMs: number },
+    readAhead: ReadAhead,
   ) {
     this.#gpu = gpu;
     this.#config = parts.config;
@@ -95,8 +98,7 @@ export class ForwardPass {
     this.#kv = parts.kv;
     this.#ws = parts.ws;
     this.#rec = parts.rec;
-    this.#readAhead = options.readAhead;
-    this.#lookahead = new Lookahead(options.syncMs);
+    this.#readAhead = readAhead;
   }
 
   /**
@@ -139,6 +141,32 @@ export class ForwardPass {
     }
     this.#rec.submit();
     await this.#gpu.idle();
+  }
+
+  /**
+   * Finds out what it costs to wait for the GPU between layers, as decoding with experts elsewhere has
+   * to: some layers of the one token of `chunk` in one go, and the same with a wait behind each. An empty
+   * submission would tell less: a wait also costs what the GPU idles around it.
+   */
+  async calibrate({ position }: Chunk): Promise<void> {
+    const layers = Math.min(calibratedLayers, this.#config.numHiddenLayers);
+    const [rec, ws] = [this.#rec, this.#ws];
+    const time = async (waits: boolean) => {
+      const start = performance.now();
+      for (let layer = 0; layer < layers; layer++) {
+        this.#decoder.recordAttention(rec, ws, this.#kv[layer], layer, position, 1, undefined);
+        if (waits || layer === layers - 1) await this.#gpu.read([ws.topIds], rec);
+      }
+      return performance.now() - start;
+    };
+    const [apart, together]: [number[], number[]] = [[], []];
+    for (let i = 0; i < 5; i++) {
+      together.push(await time(false));
+      apart.push(await time(true));
+    }
+    const whole = median(together);
+    const syncMs = Math.max(0, median(apart) - whole) / Math.max(1, layers - 1);
+    this.#lookahead = new Lookahead(syncMs, whole / layers);
   }
 
   async #runResident(chunk: Chunk): Promise<Evaluated> {
@@ -390,4 +418,8 @@ function countExperts(ids: Uint32Array, experts: number): { experts: number[]; t
   const found: number[] = [];
   for (let expert = 0; expert < experts; expert++) if (counts[expert] > 0) found.push(expert);
   return { experts: found, tokens: found.map((expert) => counts[expert]) };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -11,10 +11,13 @@ export class Lookahead {
   readonly #syncMs: number;
   #layerMs: number;
 
-  /** @param syncMs of a submission and its readback with nothing to compute */
-  constructor(syncMs: number) {
+  /**
+   * @param syncMs what a wait costs
+   * @param layerMs what a layer takes, to begin with
+   */
+  constructor(syncMs: number, layerMs = syncMs) {
     this.#syncMs = syncMs;
-    this.#layerMs = syncMs;
+    this.#layerMs = layerMs;
   }
 
   /**

@@ -6,8 +6,6 @@ export interface ComputeCosts {
   readonly layers: readonly LayerCosts[];
   /** By how much a submission and its readback make a token longer. */
   readonly syncMs: number;
-  /** The same while the GPU has nothing else to do, which is what the engine takes it for. */
-  readonly idleSyncMs: number;
 }
 
 export interface LayerCosts {

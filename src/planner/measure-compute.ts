@@ -91,11 +91,11 @@ export async function measureCompute(
       for (const _ of kind.layers) if (upload) uploads.push(upload);
     }
     onProgress?.(kinds.length, kinds.length + 1);
-    const { idleSyncMs, outputMs } = await bench.measureToken();
+    const outputMs = await bench.measureToken();
     onProgress?.(kinds.length + 1, kinds.length + 1);
     const tokenMs = (outputMs * config.vocabSize) / vocab;
     return {
-      compute: { tokenMs, layers, syncMs: mean(syncs), idleSyncMs },
+      compute: { tokenMs, layers, syncMs: mean(syncs) },
       upload: {
         firstMs: mean(uploads.map(({ firstMs }) => firstMs)),
         nextMs: mean(uploads.map(({ nextMs }) => nextMs)),
@@ -240,8 +240,8 @@ class Bench {
     };
   }
 
-  /** Times a readback of a GPU that does nothing, and what follows the last layer. */
-  async measureToken(): Promise<{ idleSyncMs: number; outputMs: number }> {
+  /** Milliseconds of what follows the last layer. */
+  async measureToken(): Promise<number> {
     const ws = this.#ws;
     const output = (runs: number) =>
       this.#sample(() => {
@@ -260,12 +260,11 @@ class Bench {
         }
       });
     await output(1); // compiles
-    const [idle, one, several] = await this.#medians([
-      () => this.#sample(() => {}),
+    const [one, several] = await this.#medians([
       () => output(1),
       () => output(1 + outputRuns),
     ]);
-    return { idleSyncMs: idle, outputMs: Math.max(0, (several - one) / outputRuns) };
+    return Math.max(0, (several - one) / outputRuns);
   }
 
   #recordRouted(layer: number, position: number, addend: Addend | undefined): void {

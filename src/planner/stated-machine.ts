@@ -68,7 +68,7 @@ export function statedCompute(
     };
   });
   const tokenMs = readMs(outputBytes) + dispatches.token * dispatchMs;
-  return { tokenMs, layers, syncMs, idleSyncMs: syncMs };
+  return { tokenMs, layers, syncMs };
 }
 
 /** What moving experts costs at some speed. */

@@ -75,7 +75,7 @@ class Replay {
     this.#misses = misses;
     this.#options = options;
     this.#ahead = ahead;
-    this.#lookahead = new Lookahead(compute.idleSyncMs);
+    this.#lookahead = new Lookahead(compute.syncMs);
   }
 
   run(): TokenTime {
@@ -100,7 +100,7 @@ class Replay {
 
   /** @param missing by sparse layer */
   #token(missing: readonly Misses[]): void {
-    const { layers, tokenMs, idleSyncMs } = this.#compute;
+    const { layers, tokenMs, syncMs } = this.#compute;
     const { complete, depth, sparseLayers } = this.#options;
     this.#spend('compute', tokenMs);
     let next = 0;
@@ -122,10 +122,10 @@ class Replay {
         windowMs += this.#expertsMs(next, this.#misses.expertsPerLayer - lacking, true);
       }
       this.#spend('compute', windowMs);
-      this.#spend('synchronise', this.#compute.syncMs);
+      this.#spend('synchronise', syncMs);
       this.#readbacks++;
       if (complete) return;
-      if (asked.length > 0) this.#lookahead.took(idleSyncMs + windowMs, asked.length);
+      if (asked.length > 0) this.#lookahead.took(syncMs + windowMs, asked.length);
       const at = asked.findIndex((_, i) => {
         const misses = countMisses(missing[settled + i]) > 0;
         this.#lookahead.saw(misses);

@@ -260,10 +260,7 @@ class Bench {
         }
       });
     await output(1); // compiles
-    const [one, several] = await this.#medians([
-      () => output(1),
-      () => output(1 + outputRuns),
-    ]);
+    const [one, several] = await this.#medians([() => output(1), () => output(1 + outputRuns)]);
     return Math.max(0, (several - one) / outputRuns);
   }
 

@@ -31,21 +31,12 @@ export interface ModelFlags {
   quiet?: boolean;
 }
 
-/** Adds the options of {@link ModelFlags} to a command. */
-export function addModelOptions(command: Command): Command {
+/** Adds how tokens are computed: `--chunk`, `--kv-type`, `--activations`. */
+export function addComputeOptions(command: Command): Command {
   return command
     .option(
-      '-m, --model <path>',
-      'the model to run: a Hugging Face folder, a GGUF file, or synthetic:NAME?OPTIONS with random weights (default: the small demo model, tiny-coder)',
-    )
-    .option(
-      '--context <tokens>',
-      'room for prompt and answer, in tokens (default: set by the model and the memory)',
-      integer('--context', { min: 1 }),
-    )
-    .option(
       '--chunk <tokens>',
-      'tokens of a prompt evaluated at once (default: set by the adapter)',
+      'tokens of a prompt evaluated at once (default: 512, or what fits the device)',
       integer('--chunk', { min: 1 }),
     )
     .option(
@@ -57,7 +48,31 @@ export function addModelOptions(command: Command): Command {
       '--activations <type>',
       'what quantized weights are multiplied with: f32, exact, or int8, faster (default: int8 where the CPU is the GPU)',
       oneOf('--activations', ['f32', 'int8']),
+    );
+}
+
+/** Adds `--adapter`. */
+export function addAdapterOption(command: Command): Command {
+  return command.option(
+    '--adapter <kind>',
+    `what runs the shaders: ${adapterChoices.join(', ')} (default: MOWGLI_ADAPTER, or auto)`,
+    oneOf('--adapter', adapterChoices),
+  );
+}
+
+/** Adds the options of {@link ModelFlags} to a command. */
+export function addModelOptions(command: Command): Command {
+  command
+    .option(
+      '-m, --model <path>',
+      'the model to run: a Hugging Face folder, a GGUF file, or synthetic:NAME?OPTIONS with random weights (default: the small demo model, tiny-coder)',
     )
+    .option(
+      '--context <tokens>',
+      'room for prompt and answer, in tokens (default: 4096, or what the model was made for if that is less)',
+      integer('--context', { min: 1 }),
+    );
+  addComputeOptions(command)
     .option(
       '--gpu-memory <size>',
       'GPU memory to use at most, such as 6GiB; experts that do not fit are read when they are needed (default: what the device gives, up to the whole model)',
@@ -82,13 +97,8 @@ export function addModelOptions(command: Command): Command {
       '--read-ahead <when>',
       'read experts before it is certain that they are needed: auto (while it pays), on, off',
       oneOf('--read-ahead', ['auto', 'on', 'off']),
-    )
-    .option(
-      '--adapter <kind>',
-      `what runs the shaders: ${adapterChoices.join(', ')} (default: MOWGLI_ADAPTER, or auto)`,
-      oneOf('--adapter', adapterChoices),
-    )
-    .option('-q, --quiet', 'print nothing but the result and errors');
+    );
+  return addAdapterOption(command).option('-q, --quiet', 'print nothing but the result and errors');
 }
 
 /** A loaded model and how long that took. */

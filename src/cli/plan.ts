@@ -10,9 +10,10 @@ import {
   statedDefaults,
   type Trace,
 } from '../index.ts';
-import { type AdapterChoice, adapterChoices, openDawn } from '../node/dawn.ts';
+import { type AdapterChoice, openDawn } from '../node/dawn.ts';
 import { FileSource } from '../node/file-source.ts';
 import type { Interrupt } from './interrupt.ts';
+import { addAdapterOption, addComputeOptions } from './open-model.ts';
 import { integer, type OptionParser, oneOf, size, usageError } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { showProgress } from './progress.ts';
@@ -53,7 +54,7 @@ Examples:
 
 /** `mowgli plan`: how fast a model will be, with how much memory, and what would make it faster. */
 export function planCommand({ signal }: Interrupt): Command {
-  return new Command('plan')
+  const command = new Command('plan')
     .description('forecast tokens per second for several sizes of GPU memory')
     .requiredOption(
       '-m, --model <path>',
@@ -78,34 +79,16 @@ export function planCommand({ signal }: Interrupt): Command {
       '--depth <tokens>',
       'tokens of it in use when speed is forecast (default: 512)',
       integer('--depth', { min: 0 }),
-    )
-    .option(
-      '--chunk <tokens>',
-      'tokens of a prompt evaluated at once',
-      integer('--chunk', { min: 1 }),
-    )
-    .option(
-      '--kv-type <type>',
-      'number format of the attention cache: f32 or f16',
-      oneOf('--kv-type', ['f32', 'f16']),
-    )
-    .option(
-      '--activations <type>',
-      'what weights of integers are multiplied with: f32 or int8',
-      oneOf('--activations', ['f32', 'int8']),
-    )
+    );
+  addComputeOptions(command)
     .option(
       '--policy <name>',
       `which expert makes room for another: ${policyNames.join(', ')}`,
       oneOf('--policy', policyNames),
     )
     .option('--trace <file>', 'take hit rates from what --trace of generate wrote')
-    .option('--assume <machine>', 'plan for another machine, see below', statedMachine('--assume'))
-    .option(
-      '--adapter <kind>',
-      `what runs the shaders: ${adapterChoices.join(', ')} (default: MOWGLI_ADAPTER, or auto)`,
-      oneOf('--adapter', adapterChoices),
-    )
+    .option('--assume <machine>', 'plan for another machine, see below', statedMachine('--assume'));
+  return addAdapterOption(command)
     .option('--json', 'print one JSON object instead of tables')
     .option('-q, --quiet', 'print nothing but the result and errors')
     .addHelpText('after', examples)

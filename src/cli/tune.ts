@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { type AdapterChoice, adapterChoices, openDawn } from '../node/dawn.ts';
+import { type AdapterChoice, openDawn } from '../node/dawn.ts';
 import type { TuneReport, TuneResult } from '../node.ts';
 import type { Interrupt } from './interrupt.ts';
-import { integer, oneOf } from './options.ts';
+import { addAdapterOption, addComputeOptions } from './open-model.ts';
 import { note, print, printJson } from './output.ts';
 import { showProgress } from './progress.ts';
 import { markdownTable } from './table.ts';
@@ -35,33 +35,14 @@ Examples:
 
 /** `mowgli tune`: which variants of the kernels are the fastest on this machine. */
 export function tuneCommand({ signal }: Interrupt): Command {
-  return new Command('tune')
+  const command = new Command('tune')
     .description('measure again which variants of the kernels are the fastest')
     .option(
       '-m, --model <path>',
       'the model to measure for (default: one of the shapes of Qwen3-Coder-30B-A3B)',
     )
-    .option('--types <types>', 'without --model: number formats, with commas (default: Q4_K,Q6_K)')
-    .option(
-      '--chunk <tokens>',
-      'tokens of a prompt evaluated at once',
-      integer('--chunk', { min: 1 }),
-    )
-    .option(
-      '--kv-type <type>',
-      'number format of the attention cache: f32 or f16',
-      oneOf('--kv-type', ['f32', 'f16']),
-    )
-    .option(
-      '--activations <type>',
-      'what weights of integers are multiplied with: f32 or int8',
-      oneOf('--activations', ['f32', 'int8']),
-    )
-    .option(
-      '--adapter <kind>',
-      `what runs the shaders: ${adapterChoices.join(', ')} (default: MOWGLI_ADAPTER, or auto)`,
-      oneOf('--adapter', adapterChoices),
-    )
+    .option('--types <types>', 'without --model: number formats, with commas (default: Q4_K,Q6_K)');
+  return addAdapterOption(addComputeOptions(command))
     .option('--json', 'print one JSON object instead of a table')
     .option('-q, --quiet', 'print nothing but the result and errors')
     .addHelpText('after', help)

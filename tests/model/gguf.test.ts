@@ -157,8 +157,41 @@ describe('tiny-coder', () => {
     expect(model.renderChat(messages)).toBe(`[user] ${question}`);
   });
 
+  test.each(['Q8_0', 'Q4_0'] as const)('in %s, int8 activations change little', async (type) => {
+    const source = await findModel(await writeModel(folder, original, { type }));
+    const tokens = randomTokens(4000, 48, 5);
+    const logits = async (activations: 'f32' | 'int8', chunk: number) => {
+      const options = { context: 64, chunk, activations };
+      await using model = await loadModelOn(async () => gpu, source, options);
+      return model.logits(tokens, { every: true });
+    };
+    const exact = await logits('f32', 48);
+    const rounded = await logits('int8', 48);
+    expect(rounded, 'rounded at all').not.toEqual(exact);
+    // 3e-4 nats on text, whatever the format; a wrong scale or sum costs whole nats.
+    const { vocabSize } = original.config;
+    expect(meanDivergence(exact, rounded, vocabSize)).toBeLessThan(5e-3);
+    expect(meanDivergence(exact, await logits('int8', 1), vocabSize)).toBeLessThan(5e-3);
+  });
+
   test.each(['Q8_0', 'Q4_0'] as const)('in %s it agrees with the reference', async (type) => {
     const path = await writeModel(folder, original, { type });
     await expectAgreement(gpu, path, { tokens: randomTokens(4000, 24, 2), chunk: 22 });
   });
 });
+
+/** Mean over positions of the KL divergence of the next token's distribution, in nats. */
+function meanDivergence(from: Float32Array, to: Float32Array, vocab: number): number {
+  const logProbabilities = (logits: Float32Array) => {
+    const most = logits.reduce((a, b) => Math.max(a, b));
+    const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+    return Float64Array.from(logits, (logit) => logit - most - Math.log(sum));
+  };
+  let total = 0;
+  for (let at = 0; at < from.length; at += vocab) {
+    const p = logProbabilities(from.subarray(at, at + vocab));
+    const q = logProbabilities(to.subarray(at, at + vocab));
+    total += p.reduce((sum, log, i) => sum + Math.exp(log) * (log - q[i]), 0);
+  }
+  return total / (from.length / vocab);
+}

@@ -23,8 +23,11 @@ import { ask, askComplete, type Complete, firstDifference, memoryFor } from './s
 const gpu = await sharedGpu();
 /** A device whose bindings hold few experts, or one head of the cache. */
 const narrowGpu = await sharedGpu({ maxBindingBytes: 33024 });
+/** As on a real GPU: uploads wait on the queue instead of being written in place. */
+const queuedGpu = await sharedGpu({ software: false });
+const plainGpu = await sharedGpu({ software: false, subgroups: undefined, f16: false });
 // The device's own buffer, which models share here: none must look smaller for having come first.
-for (const one of [gpu, narrowGpu]) await one.reserveReadback(4 << 20);
+for (const one of [gpu, narrowGpu, queuedGpu, plainGpu]) await one.reserveReadback(4 << 20);
 const folder = temporaryFolder();
 
 const chunks = [1, 7, 64, 512];
@@ -70,6 +73,18 @@ const cases: readonly Case[] = [
     name: 'in several bindings',
     gpu: narrowGpu,
     combinations: 6,
+    open: () => openFixtureSource('experts-160'),
+  },
+  {
+    name: 'uploads on the queue',
+    gpu: queuedGpu,
+    combinations: 10,
+    open: () => openFixtureSource('experts-160'),
+  },
+  {
+    name: 'uploads on the queue, no subgroups, no f16',
+    gpu: plainGpu,
+    combinations: 4,
     open: () => openFixtureSource('experts-160'),
   },
   {

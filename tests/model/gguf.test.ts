@@ -163,7 +163,7 @@ describe('tiny-coder', () => {
     const logits = async (activations: 'f32' | 'int8', chunk: number) => {
       const options = { context: 64, chunk, activations };
       await using model = await loadModelOn(async () => gpu, source, options);
-      return model.logits(tokens, { every: true });
+      return await model.logits(tokens, { every: true });
     };
     const exact = await logits('f32', 48);
     const rounded = await logits('int8', 48);

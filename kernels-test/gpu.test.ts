@@ -103,6 +103,19 @@ describe('Gpu', () => {
     expect(floats((await gpu.read([buffer.slice(400, 4)]))[0])).toEqual([100]);
   });
 
+  it('reads ranges into one piece of memory, without gaps', async () => {
+    const gpu = await openGpu();
+    const buffer = await gpu.upload('data', Float32Array.of(1, 2, 3, 4, 5));
+    const slices = [buffer.slice(12, 8), buffer.slice(0, 4), buffer.slice(4, 4)];
+    const target = new Uint8Array(20).fill(0xff);
+    await gpu.readInto(target.subarray(4), slices);
+    expect([...new Uint32Array(target.buffer, 0, 1)]).toEqual([0xffffffff]);
+    expect(floats(target.buffer.slice(4))).toEqual([4, 5, 1, 2]);
+    // What goes wrong on the host does not keep the next one from reading.
+    await expect(gpu.readInto(new Uint8Array(8), slices)).rejects.toThrow(RangeError);
+    expect(floats((await gpu.read([buffer.slice(0, 4)]))[0])).toEqual([1]);
+  });
+
   it('rejects sizes that no buffer may have', async () => {
     const gpu = await openGpu();
     const bytes = gpu.device.limits.maxBufferSize + 1;

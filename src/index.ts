@@ -36,21 +36,40 @@ export type { ModelConfig, YarnConfig } from './files/model-config.ts';
 export { type ModelSource, openModel } from './files/open-model.ts';
 export type { SyntheticOptions, SyntheticTypes } from './files/synthetic.ts';
 export { type ConfigFiles, type SyntheticModel, syntheticModel } from './files/synthetic-model.ts';
+export {
+  type ChatOptions,
+  ChatSession,
+  type SendOptions,
+} from './generate/chat-session.ts';
+export type { TokenConstraint } from './generate/constraint.ts';
 export type { EvaluateOptions, LogitsVisitor } from './generate/engine.ts';
 export { type AdapterInfo, type MemoryUse, Model } from './generate/model.ts';
+export type { PrefixCacheUse } from './generate/prefix-cache.ts';
+export type {
+  AssistantMessage,
+  RespondEnd,
+  RespondEvent,
+  RespondOptions,
+  RespondPart,
+  ToolCall,
+} from './generate/respond.ts';
+export type { ByteSink } from './generate/session-file.ts';
 export type { RenderChatOptions } from './generate/text.ts';
 export type {
   ChatMessage,
   FinishReason,
+  GeneratedLogprob,
   GenerateOptions,
   GeneratePart,
   LoadProgress,
   Prompt,
   SamplingOptions,
   StopOptions,
+  TokenLogprob,
   Usage,
 } from './generate/types.ts';
 export type { TuningStore } from './gpu/tuning.ts';
+export type { ConstraintRequest, ResponseFormat, ToolChoice } from './grammar/request.ts';
 export { type LoadOptions, loadModelOn, type TuningMode } from './load.ts';
 export type { ReadAhead, Routing } from './model/forward-pass.ts';
 export type { MemoryNeeds } from './model/memory-needs.ts';

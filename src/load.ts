@@ -38,6 +38,12 @@ export interface LoadOptions {
    * operating system's own cache of files does the same, and knows what else needs memory.
    */
   hostMemory?: number;
+  /**
+   * Bytes of host memory that keep the keys and values of earlier prompts and answers, so that a prompt
+   * with the same beginning is not evaluated anew; those used longest ago go first. Default 1 GiB, taken
+   * as it is needed. 0: only the last prompt and answer, which are on the GPU.
+   */
+  prefixCache?: number;
   /** Which expert makes room for another one; see `policyNames`. Default `defaultPolicy`. */
   policy?: PolicyName;
   /**
@@ -115,8 +121,9 @@ async function loadCheckpoint(
     );
   }
   const chunk = positive('chunk', options.chunk ?? defaultChunk);
-  const { gpuMemory, hostMemory, policy, readAhead, pin, useStore } = options;
+  const { gpuMemory, hostMemory, prefixCache, policy, readAhead, pin, useStore } = options;
   checkBytes('gpuMemory', gpuMemory);
+  checkBytes('prefixCache', prefixCache);
   checkBytes('hostMemory', hostMemory);
   if (policy !== undefined && !policyNames.includes(policy)) {
     throw new MowgliError(
@@ -156,6 +163,7 @@ async function loadCheckpoint(
       kvType,
       activations,
       ...memory,
+      prefixCache,
       signal,
       onProgress,
     });

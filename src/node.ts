@@ -17,6 +17,7 @@ export * from './index.ts';
 export { type AdapterChoice, adapterChoices } from './node/dawn.ts';
 export { findModel } from './node/find-model.ts';
 export { NodeFolder } from './node/folder.ts';
+export { loadSession, saveSession } from './node/session-files.ts';
 
 export interface NodeLoadOptions extends LoadOptions {
   /** What runs the shaders. Default: the environment variable `MOWGLI_ADAPTER`, or `auto`. */

@@ -54,7 +54,10 @@ serve(methods);
 
 async function greedy(prompt: readonly number[], count: number): Promise<number[]> {
   const plain = { temperature: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 };
-  for await (const part of model.generate({ tokens: prompt }, { ...plain, maxTokens: count })) {
+  for await (const part of model.generate(
+    { tokens: prompt },
+    { ...plain, reuse: false, maxTokens: count },
+  )) {
     if (part.type === 'end') return [...part.tokens];
   }
   throw new Error('the generation ended without an end'); // which its type leaves open

@@ -128,7 +128,7 @@ async function generateExactly(
   const greedy = { temperature: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 };
   for (let done = 0; done < count; ) {
     signal.throwIfAborted();
-    const options = { ...greedy, maxTokens: count - done, signal };
+    const options = { ...greedy, maxTokens: count - done, signal, reuse: false };
     for await (const part of model.generate({ tokens: random(1) }, options)) {
       // The pass that gave the end token counts, though the token is not among the result.
       if (part.type === 'end') done += Math.max(1, part.tokens.length);

@@ -24,6 +24,7 @@ export interface ModelFlags {
   activations?: 'f32' | 'int8';
   gpuMemory?: number;
   hostMemory?: number;
+  prefixCache?: number;
   policy?: PolicyName;
   readAhead?: ReadAhead;
   pin?: number;
@@ -49,6 +50,15 @@ export function addComputeOptions(command: Command): Command {
       'what quantized weights are multiplied with: f32, exact, or int8, faster (default: int8 where the CPU is the GPU)',
       oneOf('--activations', ['f32', 'int8']),
     );
+}
+
+/** Adds `--prefix-cache`, to commands that answer more than one prompt. */
+export function addPrefixCacheOption(command: Command): Command {
+  return command.option(
+    '--prefix-cache <size>',
+    'memory that keeps what was evaluated of earlier prompts (default: 1GiB, taken as it is needed)',
+    size('--prefix-cache'),
+  );
 }
 
 /** Adds `--adapter`. */
@@ -131,6 +141,7 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
       ...(flags.activations !== undefined && { activations: flags.activations }),
       ...(flags.gpuMemory !== undefined && { gpuMemory: flags.gpuMemory }),
       ...(flags.hostMemory !== undefined && { hostMemory: flags.hostMemory }),
+      ...(flags.prefixCache !== undefined && { prefixCache: flags.prefixCache }),
       ...(flags.policy !== undefined && { policy: flags.policy }),
       ...(flags.pin !== undefined && { pin: flags.pin }),
       ...(flags.readAhead !== undefined && { readAhead: flags.readAhead }),

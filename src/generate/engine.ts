@@ -13,6 +13,7 @@ import type { Recorder } from '../gpu/recorder.ts';
 import { adjustLogits } from '../kernels/adjust-logits.ts';
 import { splitContext } from '../kernels/attention.ts';
 import type { KvType, LayerKv } from '../kernels/kv-cache.ts';
+import { maskLogits, maskWords } from '../kernels/mask-logits.ts';
 import { type ActivationType, uploadCodebooks } from '../kernels/matrix.ts';
 import { maxTopK, noId, topK } from '../kernels/topk.ts';
 import { Decoder } from '../model/decoder.ts';
@@ -24,6 +25,7 @@ import {
   type Routing,
 } from '../model/forward-pass.ts';
 import { allocateKvCache } from '../model/kv-cache.ts';
+import { type KvShape, KvTransfer, kvTokenBytes } from '../model/kv-transfer.ts';
 import { RopeTable } from '../model/rope.ts';
 import {
   allocateWorkspace,
@@ -77,6 +79,8 @@ interface BestOptions extends EvaluateOptions {
   k: number;
   vocab: number;
   adjustments?: readonly Adjustment[] | undefined;
+  /** The only tokens to find, a bit each (see `TokenConstraint`); at least `maskWords(vocab)` words. */
+  allowed?: Uint32Array | undefined;
 }
 
 /** The most likely tokens, likeliest first. Shorter than asked for when fewer logits were numbers. */
@@ -101,7 +105,10 @@ export class Engine {
   readonly #ws: Workspace;
   readonly #rope: RopeTable;
   readonly #rec: Recorder;
-  #position = 0;
+  readonly #kv: KvTransfer;
+  /** The tokens whose keys and values the cache holds, in order. */
+  readonly #evaluated: number[] = [];
+  #evaluatedTokens = 0;
   /** Settles when the evaluation under way does. */
   #work: Promise<unknown> = Promise.resolve();
   #disposed = false;
@@ -128,6 +135,7 @@ export class Engine {
     this.#experts = parts.experts;
     this.#ws = parts.ws;
     this.#rope = new RopeTable(config);
+    this.#kv = new KvTransfer(buffers.gpu, parts.kv, readbackBytes(parts.ws));
     this.#rec = buffers.gpu.record();
     this.#pass = new ForwardPass(buffers.gpu, { ...parts, config, rec: this.#rec }, readAhead);
   }
@@ -241,17 +249,70 @@ export class Engine {
     } finally {
       end();
     }
-    return trace.map((ids) => ids.subarray(0, ids.length && this.#position * topK));
+    return trace.map((ids) => ids.subarray(0, ids.length && this.position * topK));
   }
 
-  /** Tokens evaluated so far. */
+  /** How many tokens' keys and values the cache holds: where the next one goes. */
   get position(): number {
-    return this.#position;
+    return this.#evaluated.length;
+  }
+
+  /** The tokens whose keys and values the cache holds, in order. Changes as the engine works. */
+  get evaluated(): readonly number[] {
+    return this.#evaluated;
+  }
+
+  /** Tokens evaluated since the model was loaded; those that `writeKv` brings are not. */
+  get evaluatedTokens(): number {
+    return this.#evaluatedTokens;
+  }
+
+  get kvShape(): KvShape {
+    return this.#kv.shape;
   }
 
   /** Forgets the evaluated tokens from `position` on. */
   rewind(position: number): void {
-    this.#position = Math.min(position, this.#position);
+    this.#evaluated.length = Math.min(position, this.#evaluated.length);
+  }
+
+  /** The keys and values of the tokens [from, to) of `evaluated`, as a block; see `KvTransfer`. */
+  readKv(from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#working(async () => {
+      if (!(0 <= from && from < to && to <= this.position)) {
+        throw new MowgliError(
+          'OPTION_INVALID',
+          `the tokens ${from} to ${to} of ${this.position} were asked for; ask for evaluated ones`,
+        );
+      }
+      return this.#kv.read(from, to);
+    });
+  }
+
+  /**
+   * Goes on behind the evaluated tokens with some whose keys and values are known: those from the
+   * `first` of a block on, as `readKv` gave it, here or in an engine with the same weights.
+   *
+   * @throws MowgliError `OPTION_INVALID`, `CONTEXT_EXCEEDED`, and errors of the device
+   */
+  writeKv(tokens: readonly number[], block: Uint8Array, first = 0): Promise<void> {
+    return this.#working(async () => {
+      this.#checkTokens(tokens);
+      const positions = block.length / kvTokenBytes(this.kvShape);
+      if (!Number.isInteger(positions) || first < 0 || first + tokens.length > positions) {
+        throw new MowgliError(
+          'OPTION_INVALID',
+          `a block of ${positions} positions does not have ${tokens.length} from ${first} on; pass ` +
+            'what an engine with the same model and kvType gave',
+        );
+      }
+      await this.#kv.write(this.position, block, first, tokens.length);
+      this.#hold(tokens);
+    });
+  }
+
+  #hold(tokens: readonly number[]): void {
+    for (const token of tokens) this.#evaluated.push(token);
   }
 
   /**
@@ -263,12 +324,12 @@ export class Engine {
   }
 
   async #best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
-    const { k, vocab, adjustments = [] } = options;
+    const { k, vocab } = options;
     const ws = this.#ws;
     const wanted = 4 * Math.min(k, maxTopK);
     const reads = [ws.topValues.buffer.slice(0, wanted), ws.topIds.buffer.slice(0, wanted)];
     const [values, ids] = await this.#evaluate(tokens, options, reads, (rec) =>
-      this.#recordBest(rec, k, vocab, adjustments),
+      this.#recordBest(rec, k, Math.min(vocab, this.config.vocabSize), options),
     );
     const found = new Uint32Array(ids);
     const count = found.indexOf(noId);
@@ -278,7 +339,12 @@ export class Engine {
     };
   }
 
-  #recordBest(rec: Recorder, k: number, vocab: number, adjustments: readonly Adjustment[]): void {
+  #recordBest(
+    rec: Recorder,
+    k: number,
+    vocab: number,
+    { adjustments = [], allowed }: Pick<BestOptions, 'adjustments' | 'allowed'>,
+  ): void {
     const ws = this.#ws;
     if (adjustments.length) {
       const entries = new DataView(new ArrayBuffer(16 * adjustments.length));
@@ -294,9 +360,13 @@ export class Engine {
         n: adjustments.length,
       });
     }
+    if (allowed) {
+      this.gpu.write(ws.allowed.buffer, 0, allowed.subarray(0, maskWords(vocab)));
+      maskLogits(rec, { logits: ws.logits.slice, allowed: ws.allowed, n: vocab });
+    }
     topK(rec, {
       logits: ws.logits.slice,
-      n: Math.min(vocab, this.config.vocabSize),
+      n: vocab,
       k: Math.min(k, maxTopK),
       scratchValues: ws.topKScratchValues,
       scratchIds: ws.topKScratchIds,
@@ -437,28 +507,29 @@ export class Engine {
     tokens: readonly number[],
     then: Pick<Chunk, 'signal' | 'finish' | 'reads'>,
   ): Promise<Evaluated> {
-    const chunk = this.#prepare(tokens);
+    const chunk = this.#prepare(tokens, this.position);
     const evaluated = await this.#pass.run({ ...chunk, ...then });
-    this.#position += tokens.length;
+    this.#hold(tokens);
+    this.#evaluatedTokens += tokens.length;
     return evaluated;
   }
 
   /** Puts a chunk's ids and rotations where the kernels look for them. */
-  #prepare(tokens: readonly number[]): { position: number; tokens: number } {
+  #prepare(tokens: readonly number[], position: number): { position: number; tokens: number } {
     this.gpu.throwIfFailed();
     this.gpu.write(this.#ws.ids.buffer, 0, Uint32Array.from(tokens));
-    this.gpu.write(this.#ws.rope.buffer, 0, this.#rope.at(this.#position, tokens.length));
-    return { position: this.#position, tokens: tokens.length };
+    this.gpu.write(this.#ws.rope.buffer, 0, this.#rope.at(position, tokens.length));
+    return { position, tokens: tokens.length };
   }
 
   #checkTokens(tokens: readonly number[]): void {
     if (tokens.length === 0) {
       throw new MowgliError('OPTION_INVALID', 'there are no tokens to evaluate; give at least one');
     }
-    if (this.#position + tokens.length > this.context) {
+    if (this.position + tokens.length > this.context) {
       throw new MowgliError(
         'CONTEXT_EXCEEDED',
-        `${this.#position + tokens.length} tokens do not fit the context of ${this.context}; ` +
+        `${this.position + tokens.length} tokens do not fit the context of ${this.context}; ` +
           'shorten the prompt or load the model with a larger context',
       );
     }
@@ -488,15 +559,14 @@ export class Engine {
     for (const [done, { position, tokens }] of shapes.entries()) {
       throwIfAborted(signal, 'loading the model');
       onProgress?.({ phase: 'kernels', done, total: shapes.length });
-      this.#position = position; // What the cache holds there does not matter: the result is dropped.
       const { vocabSize } = this.config;
-      const best = (rec: Recorder) => this.#recordBest(rec, 1, vocabSize, []);
-      const chunk = this.#prepare(new Array(tokens).fill(0));
+      const best = (rec: Recorder) => this.#recordBest(rec, 1, vocabSize, {});
+      // What the cache holds before that position does not matter: the result is dropped.
+      const chunk = this.#prepare(new Array(tokens).fill(0), position);
       await this.#pass.rehearse({ ...chunk, signal, finish: this.#finish(tokens, best) });
       const first = position === 0 && tokens === 1;
       if (first && !this.#experts.complete) await this.#pass.calibrate({ ...chunk, signal });
     }
-    this.#position = 0;
     onProgress?.({ phase: 'kernels', done: shapes.length, total: shapes.length });
     throwIfAborted(signal, 'loading the model');
     this.gpu.readbacks = 0;

@@ -1,15 +1,29 @@
 import { MowgliError } from '../errors.ts';
 import type { ExpertUsage, LayerWaits } from '../experts/expert-use.ts';
 import type { LearnedUse } from '../experts/learned-use.ts';
+import type { ByteSource } from '../files/byte-source.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
+import { fingerprint } from '../files/fingerprint.ts';
 import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { Grammars } from '../grammar/grammars.ts';
 import type { Routing } from '../model/forward-pass.ts';
 import type { ToolCallFormat } from '../text/tool-calls/parser.ts';
+import { type ChatOptions, ChatSession, readSaved } from './chat-session.ts';
 import { Engine, type EngineOptions, type EvaluateOptions, type LogitsVisitor } from './engine.ts';
 import { Lock } from './lock.ts';
-import { nothingGenerated, run } from './run.ts';
+import { OwnTurns } from './own-turns.ts';
+import { PrefixCache, type PrefixCacheUse } from './prefix-cache.ts';
+import {
+  keepTurn,
+  type Responder,
+  type RespondOptions,
+  type RespondPart,
+  respond,
+} from './respond.ts';
+import { nothingGenerated, type RunContext, run } from './run.ts';
+import { type ByteSink, readSession, writeSession } from './session-file.ts';
 import { ModelText, type RenderChatOptions } from './text.ts';
 import type { ChatMessage, GenerateOptions, GeneratePart, Prompt } from './types.ts';
 
@@ -32,27 +46,44 @@ export interface MemoryUse {
   readonly byLabel: Readonly<Record<string, number>>;
 }
 
+export interface ModelOptions extends EngineOptions {
+  learned?: LearnedUse | undefined;
+  /** Bytes of host memory for the keys and values of earlier prompts. Default 1 GiB. */
+  prefixCache?: number | undefined;
+}
+
+const defaultPrefixCache = 2 ** 30;
+
+/** Tokens of answers to keep as they were generated, for prompts with the same conversation. */
+const keptAnswers = 1_000_000;
+
 /** A loaded model. Made by `loadModel`; free it with `dispose` or `await using`. */
 export class Model implements AsyncDisposable {
   /** What it was loaded from. */
   readonly name: string;
   readonly config: ModelConfig;
   readonly #checkpoint: Checkpoint;
+  readonly #fingerprint: string;
   readonly #learned: LearnedUse | undefined;
   readonly #engine: Engine;
+  readonly #prefixes: PrefixCache;
   readonly #text: ModelText;
   readonly #defaults: GenerationDefaults;
   readonly #lock = new Lock();
   readonly #disposal = new AbortController();
   #disposed: Promise<void> | undefined;
+  #answering: { readonly responder: Responder; readonly turns: OwnTurns } | undefined;
 
   private constructor(
     checkpoint: Checkpoint,
     text: ModelText,
     engine: Engine,
-    learned: LearnedUse | undefined,
+    fingerprint: string,
+    { learned, prefixCache = defaultPrefixCache }: ModelOptions,
   ) {
+    this.#fingerprint = fingerprint;
     this.#learned = learned;
+    this.#prefixes = new PrefixCache(engine, prefixCache);
     this.#checkpoint = checkpoint;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
@@ -67,20 +98,17 @@ export class Model implements AsyncDisposable {
    *
    * @throws MowgliError as `loadModel`; the checkpoint and the GPU stay the caller's in that case
    */
-  static async load(
-    gpu: Gpu,
-    checkpoint: Checkpoint,
-    options: EngineOptions & { learned?: LearnedUse | undefined },
-  ): Promise<Model> {
+  static async load(gpu: Gpu, checkpoint: Checkpoint, options: ModelOptions): Promise<Model> {
     const text = new ModelText(checkpoint);
     const engine = await Engine.load(gpu, checkpoint, options);
     try {
+      const print = await fingerprint(checkpoint);
       if (engine.readsNoMore) await checkpoint.close();
+      return new Model(checkpoint, text, engine, print, options);
     } catch (error) {
       await engine.dispose();
       throw error;
     }
-    return new Model(checkpoint, text, engine, options.learned);
   }
 
   /** Most tokens of prompt and answer together. */
@@ -104,6 +132,11 @@ export class Model implements AsyncDisposable {
       isSoftware: capabilities.software,
       features: [...device.features].sort(),
     };
+  }
+
+  /** Why nothing can be generated any more: the device failed, or the model was disposed of. */
+  get failure(): MowgliError | undefined {
+    return this.#disposed ? this.#wasDisposed() : this.#engine.gpu.failure;
   }
 
   /** Whether conversations can be given as messages: the model came with a chat template. */
@@ -143,6 +176,14 @@ export class Model implements AsyncDisposable {
   }
 
   /**
+   * The bytes that a token stands for; they need not be whole characters.
+   * @throws MowgliError as `detokenize`
+   */
+  tokenBytes(id: number): Uint8Array {
+    return this.#text.tokenizer.tokenBytes(id);
+  }
+
+  /**
    * The prompt text that the model's chat template makes of a conversation.
    * @throws MowgliError `TEMPLATE_FAILED` when there is no template or it refuses the messages
    */
@@ -173,10 +214,119 @@ export class Model implements AsyncDisposable {
       throw error;
     }
     try {
-      yield* run(this.#engine, this.#text, this.#defaults, tokens, options, this.#disposal.signal);
+      yield* run(this.#runContext(options), tokens, options);
     } finally {
       release();
     }
+  }
+
+  /**
+   * Answers a conversation: messages go through the chat template with the tools, and what the model
+   * says is taken apart into text, reasoning and calls of tools, as it comes; last comes one `end`
+   * part, with the message to go on with. When `signal` fires it still comes, and then `ABORTED` is
+   * thrown. Of answers that this model gave, a later prompt with the same conversation has the very
+   * tokens.
+   *
+   * @throws MowgliError as `generate`, and `OPTION_INVALID` for tools, a choice of them or a format
+   * that this model or its grammar cannot give
+   */
+  async *respond(
+    messages: readonly ChatMessage[],
+    options: RespondOptions = {},
+  ): AsyncGenerator<RespondPart> {
+    const { responder, turns } = this.#responding();
+    for await (const part of respond(responder, turns, messages, options)) {
+      if (part.type === 'end') keepTurn(responder, turns, messages, options.tools ?? [], part);
+      yield part;
+    }
+  }
+
+  /**
+   * A conversation that keeps its messages, and evaluates only what is new in each turn. `options` are
+   * the defaults of its answers.
+   * @throws MowgliError `TEMPLATE_FAILED`, `TOKENIZER_INVALID` when the model came without these
+   */
+  chat(options: ChatOptions = {}): ChatSession {
+    const { responder } = this.#responding();
+    if (!this.hasChatTemplate) this.renderChat([]); // It says what is missing.
+    return new ChatSession(responder, this.config.eosTokenIds, options);
+  }
+
+  /**
+   * Goes on with a conversation that `ChatSession.write` wrote, with its system message and tools, here
+   * or in another process: the next answer evaluates only what is new. `options` are the defaults of
+   * its answers.
+   *
+   * @throws MowgliError `FILE_INVALID`, `FILE_TRUNCATED`, `READ_FAILED` for the file, `OPTION_INVALID`
+   * when it is of another model or kvType, `CONTEXT_EXCEEDED`, `ABORTED`, `DISPOSED`
+   */
+  async readSession(
+    source: ByteSource,
+    options: Omit<ChatOptions, 'system' | 'messages' | 'tools'> & { signal?: AbortSignal } = {},
+  ): Promise<ChatSession> {
+    const { signal, ...defaults } = options;
+    const { responder } = this.#responding();
+    const stoppable = { signal: this.#untilDisposal(signal) };
+    const release = await this.#turn(signal);
+    try {
+      const engine = this.#engine;
+      const reader = {
+        fingerprint: this.#fingerprint,
+        kv: engine.kvShape,
+        context: engine.context,
+      };
+      const file = await readSession(source, reader, stoppable);
+      const { messages, tools, turns } = readSaved(file.header, source.name);
+      const chat = { ...defaults, messages, tools };
+      const session = new ChatSession(responder, this.config.eosTokenIds, chat, turns);
+      await this.#prefixes.load(file.tokens, file.blockTokens, file.blocks(), stoppable.signal);
+      return session;
+    } catch (error) {
+      throw this.#disposed ? this.#wasDisposed() : error;
+    } finally {
+      release();
+    }
+  }
+
+  async #saveSession(
+    sink: ByteSink,
+    header: unknown,
+    tokens: readonly number[],
+    { signal }: { signal?: AbortSignal },
+  ): Promise<void> {
+    const engine = this.#engine;
+    const stoppable = { signal: this.#untilDisposal(signal) };
+    const release = await this.#turn(signal);
+    try {
+      const known = await this.#prefixes.recall(tokens, stoppable.signal);
+      const session = {
+        fingerprint: this.#fingerprint,
+        kv: engine.kvShape,
+        header,
+        tokens: tokens.slice(0, known),
+        readKv: (from: number, to: number) => engine.readKv(from, to),
+      };
+      await writeSession(sink, session, stoppable);
+    } catch (error) {
+      throw this.#disposed ? this.#wasDisposed() : error;
+    } finally {
+      release();
+    }
+  }
+
+  #responding(): { readonly responder: Responder; readonly turns: OwnTurns } {
+    if (this.#answering) return this.#answering;
+    const { tokenizer } = this.#text;
+    const { eosTokenIds } = this.config;
+    const responder: Responder = {
+      name: this.name,
+      text: this.#text,
+      grammars: new Grammars(tokenizer, eosTokenIds),
+      generate: (prompt, options) => this.generate(prompt, options),
+      save: (sink, header, tokens, options) => this.#saveSession(sink, header, tokens, options),
+    };
+    this.#answering = { responder, turns: new OwnTurns(tokenizer, eosTokenIds, keptAnswers) };
+    return this.#answering;
   }
 
   /**
@@ -217,8 +367,11 @@ export class Model implements AsyncDisposable {
   ): Promise<T> {
     const release = await this.#turn(options.signal);
     try {
-      this.#engine.rewind(0);
-      return await work({ ...options, signal: this.#untilDisposal(options.signal) });
+      const signal = this.#untilDisposal(options.signal);
+      await this.#prefixes.vacate(signal);
+      const result = await work({ ...options, signal });
+      this.#engine.rewind(0); // Not worth keeping.
+      return result;
     } catch (error) {
       throw this.#disposed ? this.#wasDisposed() : error;
     } finally {
@@ -251,6 +404,11 @@ export class Model implements AsyncDisposable {
     return this.#engine.observeRouting(tell, depth);
   }
 
+  /** What was used again of earlier prompts since the model was loaded, and what is kept of them. */
+  prefixCacheUse(): PrefixCacheUse {
+    return this.#prefixes.use();
+  }
+
   /** GPU memory that this model holds. */
   memory(): MemoryUse {
     const { ledger } = this.#engine.gpu;
@@ -275,6 +433,7 @@ export class Model implements AsyncDisposable {
 
   async #free(): Promise<void> {
     await this.#engine.dispose();
+    this.#prefixes.clear();
     this.#engine.gpu.dispose();
     try {
       await this.#learned?.add(this.expertCounts(), this.config.numExperts);
@@ -293,6 +452,17 @@ export class Model implements AsyncDisposable {
       if (!this.#disposed) throw error;
     }
     throw this.#wasDisposed();
+  }
+
+  #runContext({ reuse = true }: GenerateOptions): RunContext {
+    const engine = this.#engine;
+    const prepare = async (prompt: readonly number[], signal: AbortSignal) => {
+      if (reuse) return this.#prefixes.prepare(prompt, signal);
+      engine.rewind(0);
+      return 0;
+    };
+    const [text, defaults] = [this.#text, this.#defaults];
+    return { engine, text, defaults, prepare, disposal: this.#disposal.signal };
   }
 
   #untilDisposal(signal: AbortSignal | undefined): AbortSignal {

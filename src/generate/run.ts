@@ -3,23 +3,34 @@ import { usageBetween } from '../experts/expert-use.ts';
 import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import { Detokenizer } from '../text/detokenizer.ts';
 import type { Engine } from './engine.ts';
+import { checkLogprobs, logprobsOf } from './logprobs.ts';
 import { resolveSampling, Sampler, TokenHistory } from './sampler.ts';
 import { StopMatcher } from './stop.ts';
 import type { ModelText } from './text.ts';
-import type { FinishReason, GenerateOptions, GeneratePart } from './types.ts';
+import type { FinishReason, GeneratedLogprob, GenerateOptions, GeneratePart } from './types.ts';
+
+/** What a generation needs besides its options. */
+export interface RunContext {
+  readonly engine: Engine;
+  readonly text: ModelText;
+  readonly defaults: GenerationDefaults;
+  /** Makes the engine hold what is known of a prompt's beginning; answers how many tokens that are. */
+  readonly prepare: (prompt: readonly number[], signal: AbortSignal) => Promise<number>;
+  /** Fires when the model is disposed of. */
+  readonly disposal: AbortSignal;
+}
 
 /**
- * One generation: evaluates the prompt, then token after token until something ends it. Yields text
- * and a final `end` part; see `Model.generate`.
+ * One generation: evaluates what is new of the prompt, then token after token until something ends it.
+ * Yields text and a final `end` part; see `Model.generate`.
  */
 export async function* run(
-  engine: Engine,
-  text: ModelText,
-  defaults: GenerationDefaults,
+  { engine, text, defaults, prepare, disposal }: RunContext,
   prompt: readonly number[],
   options: GenerateOptions,
-  disposal: AbortSignal,
 ): AsyncGenerator<GeneratePart> {
+  const { constraint } = options;
+  checkLogprobs(options.logprobs);
   const vocab = text.vocabSize ?? engine.config.vocabSize;
   const sampler = new Sampler(resolveSampling(options, defaults), vocab);
   const stops = new StopMatcher(options.stop);
@@ -32,14 +43,15 @@ export async function* run(
       : new Detokenizer(text.tokenizer, { skipSpecial: true });
   const signal = options.signal ? AbortSignal.any([options.signal, disposal]) : disposal;
   const history = new TokenHistory(prompt);
+  const chooser = { engine, sampler, history, vocab, signal, options };
 
-  engine.rewind(0);
   const readbacks = engine.gpu.readbacks;
   const usedBefore = engine.expertUse.now();
   const tokens: number[] = [];
   let output = '';
-  let unsent: number[] = [];
-  let pending: readonly number[] = prompt;
+  let unsent = new Unsent();
+  let cached = 0;
+  let pending: readonly number[] | undefined;
   let finishReason: FinishReason | undefined;
   let aborted: MowgliError | undefined;
   const start = performance.now();
@@ -48,9 +60,13 @@ export async function* run(
   let beforeDecode = readbacks;
 
   while (!finishReason) {
-    let token: number;
+    let chosen: Chosen;
     try {
-      token = await nextToken(engine, sampler, history, pending, vocab, signal, options.onProgress);
+      if (!pending) {
+        cached = await prepare(prompt, signal);
+        pending = prompt.slice(cached);
+      }
+      chosen = await nextToken(chooser, pending, constraint?.allowed(maxTokens - tokens.length));
     } catch (error) {
       const stopped = error instanceof MowgliError && signal.aborted;
       if (!stopped || (error.code !== 'ABORTED' && error.code !== 'DISPOSED')) throw error;
@@ -58,8 +74,9 @@ export async function* run(
       finishReason = 'aborted';
       break;
     }
+    const { token } = chosen;
     last = performance.now();
-    if (pending === prompt) {
+    if (tokens.length === 0) {
       first = last;
       beforeDecode = engine.gpu.readbacks;
     }
@@ -67,26 +84,27 @@ export async function* run(
       finishReason = 'stop';
       break;
     }
+    constraint?.accept(token);
     tokens.push(token);
-    unsent.push(token);
+    unsent.push(chosen);
     history.push(token);
     pending = [token];
     const { emit, stopped } = stops.push(detokenizer?.push(token) ?? '');
-    if (stopped) finishReason = 'stop';
+    if (stopped || constraint?.finished) finishReason = 'stop';
     else if (tokens.length >= maxTokens) finishReason = 'length';
     if (emit || !detokenizer) {
       output += emit;
-      yield { type: 'text', text: emit, tokens: unsent };
-      unsent = [];
+      yield { type: 'text', text: emit, ...unsent.fields };
+      unsent = new Unsent();
     }
   }
 
   const tail = stops.push(detokenizer?.flush() ?? '');
   if (tail.stopped && finishReason === 'length') finishReason = 'stop';
   const rest = tail.emit + stops.flush();
-  if (rest || unsent.length) {
+  if (rest || unsent.fields.tokens.length) {
     output += rest;
-    yield { type: 'text', text: rest, tokens: unsent };
+    yield { type: 'text', text: rest, ...unsent.fields };
   }
   const promptMs = first - start;
   const completionMs = last - first;
@@ -97,10 +115,11 @@ export async function* run(
     tokens,
     usage: {
       promptTokens: prompt.length,
+      cachedTokens: cached,
       completionTokens: tokens.length,
       promptMs,
       completionMs,
-      promptTokensPerSecond: rate(prompt.length, promptMs),
+      promptTokensPerSecond: rate(prompt.length - cached, promptMs),
       // The first token came with the prompt's evaluation.
       completionTokensPerSecond: rate(Math.max(0, tokens.length - 1), completionMs),
       readbacks: engine.gpu.readbacks - beforeDecode,
@@ -108,6 +127,18 @@ export async function* run(
     },
   };
   if (aborted) throw disposal.aborted ? disposed() : aborted;
+}
+
+/** Tokens that no part has told of yet. */
+class Unsent {
+  readonly fields: { tokens: number[]; logprobs?: GeneratedLogprob[] } = { tokens: [] };
+
+  push({ token, logprob }: Chosen): void {
+    this.fields.tokens.push(token);
+    if (!logprob) return;
+    this.fields.logprobs ??= [];
+    this.fields.logprobs.push(logprob);
+  }
 }
 
 /** The `end` part of a generation that was aborted before its turn came. */
@@ -120,6 +151,7 @@ export function nothingGenerated(engine: Engine, promptTokens: number): Generate
     tokens: [],
     usage: {
       promptTokens,
+      cachedTokens: 0,
       completionTokens: 0,
       promptMs: 0,
       completionMs: 0,
@@ -139,30 +171,47 @@ function disposed(): MowgliError {
   return new MowgliError('DISPOSED', 'the model was disposed of during the generation');
 }
 
-/** Evaluates tokens and chooses the next one, with no more read back than the sampler needs. */
+interface Chosen {
+  readonly token: number;
+  readonly logprob?: GeneratedLogprob;
+}
+
+interface Chooser {
+  readonly engine: Engine;
+  readonly sampler: Sampler;
+  readonly history: TokenHistory;
+  readonly vocab: number;
+  readonly signal: AbortSignal;
+  readonly options: GenerateOptions;
+}
+
+/** Evaluates tokens and chooses the next one, with no more read back than the choice needs. */
 async function nextToken(
-  engine: Engine,
-  sampler: Sampler,
-  history: TokenHistory,
+  { engine, sampler, history, vocab, signal, options }: Chooser,
   tokens: readonly number[],
-  vocab: number,
-  signal: AbortSignal,
-  onProgress: GenerateOptions['onProgress'],
-): Promise<number> {
+  allowed: Uint32Array | undefined,
+): Promise<Chosen> {
   const { needs } = sampler;
-  if (needs.kind === 'logits') {
-    return sampler.sample(await engine.logits(tokens, { signal, onProgress }), history);
+  const { onProgress, logprobs } = options;
+  if (needs.kind === 'logits' || logprobs !== undefined) {
+    const logits = await engine.logits(tokens, { signal, onProgress });
+    const token = sampler.sample(logits, history, allowed);
+    if (logprobs === undefined) return { token };
+    return { token, logprob: logprobsOf(logits.subarray(0, vocab), token, logprobs) };
   }
   const { ids, logits } = await engine.best(tokens, {
     k: needs.kind === 'argmax' ? 1 : needs.k,
     vocab,
     adjustments: sampler.adjusts ? sampler.adjustments(history) : [],
+    allowed,
     signal,
     onProgress,
   });
   // None is left: the sampler says why, from all of the logits.
-  if (ids.length === 0) return sampler.sample(await engine.lastLogits(), new TokenHistory());
-  return sampler.sampleCandidates(ids, logits);
+  if (ids.length === 0) {
+    return { token: sampler.sample(await engine.lastLogits(), new TokenHistory(), allowed) };
+  }
+  return { token: sampler.sampleCandidates(ids, logits) };
 }
 
 function stopTokens(engine: Engine, { stopTokenIds = [] }: GenerateOptions): readonly number[] {

@@ -152,10 +152,11 @@ export class Sampler {
   /**
    * Draws from all logits of the model, which stay as they are. Rows past the vocabulary are not
    * looked at.
+   * @param allowed The only tokens to choose from, a bit each; see `TokenConstraint`.
    * @throws MowgliError `GPU_ERROR` when a logit is NaN or +Infinity, or all are -Infinity;
-   * `OPTION_INVALID` when the biases forbid every token.
+   * `OPTION_INVALID` when biases and `allowed` forbid every token.
    */
-  sample(logits: Float32Array, history: TokenHistory): number {
+  sample(logits: Float32Array, history: TokenHistory, allowed?: Uint32Array): number {
     const n = this.#vocabSize;
     if (logits.length < n) {
       throw new MowgliError(
@@ -169,6 +170,11 @@ export class Sampler {
     checkLogits(work);
     for (const change of this.adjustments(history)) {
       work[change.id] = adjusted(work[change.id]!, change);
+    }
+    if (allowed) {
+      for (let id = 0; id < n; id++) {
+        if (!((allowed[id >>> 5]! >>> (id & 31)) & 1)) work[id] = Number.NEGATIVE_INFINITY;
+      }
     }
     const best = argmax(work);
     if (work[best] === Number.NEGATIVE_INFINITY) throw everyTokenForbidden();
@@ -406,6 +412,6 @@ function noFiniteLogit(): MowgliError {
 function everyTokenForbidden(): MowgliError {
   return new MowgliError(
     'OPTION_INVALID',
-    'logitBias leaves no token that could be chosen; forbid fewer tokens.',
+    'logitBias leaves no token that could be chosen, or none that the required form of the answer allows; forbid fewer tokens.',
   );
 }

@@ -1,4 +1,5 @@
 import type { ExpertUsage } from '../experts/expert-use.ts';
+import type { TokenConstraint } from './constraint.ts';
 
 /** How the next token is chosen. Absent fields take the model's `generation_config.json`, then the default named here. */
 export interface SamplingOptions {
@@ -43,6 +44,26 @@ export interface GenerateOptions extends SamplingOptions, StopOptions {
   signal?: AbortSignal;
   /** Told after each chunk of a long prompt how many of its tokens are evaluated. */
   onProgress?: (progress: { done: number; total: number }) => void;
+  /** What the text must look like: the only tokens that may be chosen. It serves one generation. */
+  constraint?: TokenConstraint;
+  /** Probabilities of the tokens: of each generated one, and of this many likeliest (0 to 20) beside it. */
+  logprobs?: number;
+  /**
+   * Whether to begin behind what an earlier prompt with the same beginning left in the cache. Default
+   * true; `false` evaluates the whole prompt, as a benchmark wants it.
+   */
+  reuse?: boolean;
+}
+
+/** A token and the natural logarithm of its probability, as the model gave it: before penalties and temperature. */
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** A generated token with its probability, and the likeliest ones in its place, likeliest first. */
+export interface GeneratedLogprob extends TokenLogprob {
+  readonly top: readonly TokenLogprob[];
 }
 
 /** What to continue: text as it is, a conversation for the chat template, or token ids. */
@@ -52,6 +73,8 @@ export type FinishReason = 'stop' | 'length' | 'aborted';
 
 export interface Usage {
   promptTokens: number;
+  /** Of the prompt's tokens, those that were in the cache already and not evaluated again. */
+  cachedTokens: number;
   completionTokens: number;
   /** Evaluation of the prompt, up to its last logits. */
   promptMs: number;
@@ -66,7 +89,13 @@ export interface Usage {
 }
 
 export type GeneratePart =
-  | { type: 'text'; text: string; tokens: readonly number[] }
+  | {
+      type: 'text';
+      text: string;
+      tokens: readonly number[];
+      /** Of each of `tokens`, when the option `logprobs` asked for them. */
+      logprobs?: readonly GeneratedLogprob[];
+    }
   | {
       type: 'end';
       finishReason: FinishReason;

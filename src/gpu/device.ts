@@ -212,37 +212,64 @@ export class Gpu {
    * is submitted with it: one submission, one readback. Calls are served one after the other.
    */
   read(slices: readonly BufferSlice[], rec?: Recorder): Promise<ArrayBuffer[]> {
-    const result = this.#readQueue.then(() => this.#readNow(slices, rec));
+    return this.#readBack(slices, Gpu.roundBytes, rec, (mapped, starts) =>
+      slices.map(({ bytes }, i) => mapped.slice(starts[i], starts[i] + bytes)),
+    );
+  }
+
+  /**
+   * Like `read`, into memory that is there: one range right behind the other, each a multiple of 4 bytes.
+   * That is one copy for many small ranges.
+   */
+  readInto(target: Uint8Array, slices: readonly BufferSlice[]): Promise<void> {
+    const asItIs = (bytes: number) => bytes;
+    return this.#readBack(slices, asItIs, undefined, (mapped) =>
+      target.set(new Uint8Array(mapped)),
+    );
+  }
+
+  #readBack<T>(
+    slices: readonly BufferSlice[],
+    room: (bytes: number) => number,
+    rec: Recorder | undefined,
+    take: (mapped: ArrayBuffer, starts: readonly number[]) => T,
+  ): Promise<T> {
+    const result = this.#readQueue.then(() => this.#readNow(slices, room, rec, take));
     this.#readQueue = result.catch(() => {});
     return result;
   }
 
-  async #readNow(
+  /** @param room bytes that a range takes between host and GPU */
+  async #readNow<T>(
     slices: readonly BufferSlice[],
+    room: (bytes: number) => number,
     rec: Recorder | undefined,
-  ): Promise<ArrayBuffer[]> {
+    take: (mapped: ArrayBuffer, starts: readonly number[]) => T,
+  ): Promise<T> {
     this.throwIfFailed();
-    const total = slices.reduce((sum, slice) => sum + Gpu.roundBytes(slice.bytes), 0);
+    const starts: number[] = [];
+    let total = 0;
+    for (const { bytes } of slices) {
+      starts.push(total);
+      total += room(bytes);
+    }
     const staging = await this.#stagingBuffer(total);
     (rec ?? this.record()).submit((encoder) => {
-      let at = 0;
-      for (const { buffer, offset, bytes } of slices) {
-        encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, at, Math.ceil(bytes / 4) * 4);
-        at += Gpu.roundBytes(bytes);
+      for (const [i, { buffer, offset, bytes }] of slices.entries()) {
+        const whole = Math.ceil(bytes / 4) * 4;
+        encoder.copyBufferToBuffer(buffer.raw, offset, staging.raw, starts[i], whole);
       }
     });
     this.readbacks++;
     await this.wait(staging.raw.mapAsync(1, 0, total));
-    const mapped = staging.raw.getMappedRange(0, total);
-    let at = 0;
-    const out = slices.map(({ bytes }) => {
-      const part = mapped.slice(at, at + bytes);
-      at += Gpu.roundBytes(bytes);
-      return part;
-    });
-    staging.raw.unmap();
+    let taken: T;
+    try {
+      taken = take(staging.raw.getMappedRange(0, total), starts);
+    } finally {
+      staging.raw.unmap(); // Also when there is no host memory: the next readback needs it.
+    }
     this.throwIfFailed();
-    return out;
+    return taken;
   }
 
   /** Makes room for readbacks of up to `bytes`, so that none allocates later. */
@@ -285,6 +312,11 @@ export class Gpu {
       );
     });
     return this.#wait(settled);
+  }
+
+  /** What went wrong first: from then on the device is of no use. `undefined` while it works. */
+  get failure(): MowgliError | undefined {
+    return this.#failure;
   }
 
   /** Throws what went wrong earlier: a lost device, an out-of-memory or validation error. */

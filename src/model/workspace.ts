@@ -3,6 +3,7 @@ import type { BufferSlice } from '../gpu/buffer.ts';
 import type { BufferSet } from '../gpu/buffer-set.ts';
 import { attentionScratch } from '../kernels/attention.ts';
 import { headWidth } from '../kernels/kv-cache.ts';
+import { maskWords } from '../kernels/mask-logits.ts';
 import { type ExpertGroups, tileCapacity } from '../kernels/matmul.ts';
 import { type ActivationType, padded, q8RowBytes, type Rows } from '../kernels/matrix.ts';
 import { maxTopK, topKScratch } from '../kernels/topk.ts';
@@ -63,6 +64,8 @@ export interface Workspace {
   readonly topIds: BufferSlice;
   /** Penalties and biases, 16 bytes each. */
   readonly adjustments: BufferSlice;
+  /** Which tokens a constraint allows, a bit each. */
+  readonly allowed: BufferSlice;
 }
 
 /** Shapes of the widest buffers, in f32 columns per token. */
@@ -210,5 +213,6 @@ export async function allocateWorkspace(
     topValues: await words(maxTopK),
     topIds: await words(maxTopK),
     adjustments: await words(4 * config.vocabSize),
+    allowed: await words(maskWords(config.vocabSize)),
   };
 }

@@ -19,7 +19,10 @@ export interface Completion {
   readonly error: unknown;
 }
 
-/** Takes a whole generation, its failure included. */
+/**
+ * Takes a whole generation, its failure included. Every token of the prompt is evaluated: what is reused
+ * of earlier prompts is the subject of tests of its own.
+ */
 export async function completion(
   model: Model,
   prompt: Prompt,
@@ -29,7 +32,7 @@ export async function completion(
   const parts: GeneratePart[] = [];
   let error: unknown;
   try {
-    for await (const part of model.generate(prompt, options)) {
+    for await (const part of model.generate(prompt, { reuse: false, ...options })) {
       parts.push(part);
       await onPart?.(part);
     }

@@ -1,0 +1,131 @@
+import type { Tokenizer } from '../text/tokenizer.ts';
+
+/** A turn of the model, as it generated it. */
+export interface OwnTurn {
+  /** The prompt that it answered, as the template rendered it. */
+  readonly prompt: string;
+  /** The conversation with the turn in it, as the template renders it for later prompts. */
+  readonly rendered: string;
+  readonly tokens: readonly number[];
+}
+
+/**
+ * A stretch of a rendered conversation that ends with an end-of-turn token, behind the stretches before
+ * it. So a turn is known by everything before it, too: the same words in another conversation are
+ * another turn.
+ */
+interface Stretch {
+  readonly text: string;
+  readonly before: Stretch | undefined;
+  readonly after: Map<string, Stretch>;
+  /** Set where the stretch ends with a turn of the model's own. */
+  own?:
+    | { readonly tokens: readonly number[]; readonly begin: number; readonly end: number }
+    | undefined;
+}
+
+/**
+ * Tokenizes conversations such that the model's own turns keep the tokens that it generated. A text can
+ * be cut into tokens in many ways, and a model does not always choose the tokenizer's; its own tokens
+ * keep what it meant, and its part of the KV cache.
+ */
+export class OwnTurns {
+  readonly #tokenizer: Tokenizer;
+  /** The texts of the tokens that end a turn, such as `<|im_end|>`. */
+  readonly #ends: readonly string[];
+  readonly #boundary: RegExp;
+  readonly #capacity: number;
+  readonly #root: Stretch = { text: '', before: undefined, after: new Map() };
+  /** Stretches with a turn, the one used longest ago first. */
+  readonly #used = new Set<Stretch>();
+  #size = 0;
+
+  /** @param capacity tokens of turns to keep at most; those used longest ago go first */
+  constructor(tokenizer: Tokenizer, endTokenIds: readonly number[], capacity: number) {
+    this.#tokenizer = tokenizer;
+    this.#capacity = capacity;
+    this.#ends = endTokenIds
+      .filter((id) => id < tokenizer.vocabSize)
+      .map((id) => tokenizer.decode([id]));
+    const ends = this.#ends.map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+    this.#boundary = new RegExp(`(?<=${ends.join('|')})`);
+  }
+
+  /**
+   * Keeps the tokens of a turn for later prompts. Not done, and false, where the template changes what
+   * is before the turn once it is history.
+   */
+  keep({ prompt, rendered, tokens }: OwnTurn): boolean {
+    const end = this.#endOfTurn(rendered, prompt.length);
+    if (!rendered.startsWith(prompt) || !end) return false;
+    let stretch = this.#root;
+    for (const text of rendered.slice(0, end.after).split(this.#boundary)) {
+      let next = stretch.after.get(text);
+      if (!next) {
+        next = { text, before: stretch, after: new Map() };
+        stretch.after.set(text, next);
+      }
+      stretch = next;
+    }
+    this.#size += tokens.length - (stretch.own?.tokens.length ?? 0);
+    const start = end.after - stretch.text.length;
+    stretch.own = { tokens, begin: prompt.length - start, end: end.at - start };
+    this.#use(stretch);
+    for (const oldest of this.#used) {
+      if (this.#size <= this.#capacity) break;
+      this.#forget(oldest);
+    }
+    return true;
+  }
+
+  /** The tokens of a rendered conversation. */
+  encode(rendered: string): number[] {
+    const tokens: number[] = [];
+    const add = (more: readonly number[]) => {
+      for (const token of more) tokens.push(token);
+    };
+    let text = '';
+    let known: Stretch | undefined = this.#root;
+    for (const stretch of rendered.split(this.#boundary)) {
+      known = known?.after.get(stretch);
+      if (!known?.own) {
+        text += stretch;
+        continue;
+      }
+      this.#use(known);
+      const { own } = known;
+      // What begins and ends a turn are tokens of their own: the text can be cut there.
+      add(this.#tokenizer.encode(text + stretch.slice(0, own.begin)));
+      add(own.tokens);
+      text = stretch.slice(own.end);
+    }
+    add(this.#tokenizer.encode(text));
+    return tokens;
+  }
+
+  /** The first end-of-turn token from a position on: where it is, and where it ends. */
+  #endOfTurn(rendered: string, from: number): { at: number; after: number } | undefined {
+    let first: { at: number; after: number } | undefined;
+    for (const end of this.#ends) {
+      const at = rendered.indexOf(end, from);
+      if (at >= 0 && !(first && first.at < at)) first = { at, after: at + end.length };
+    }
+    return first;
+  }
+
+  #use(stretch: Stretch): void {
+    this.#used.delete(stretch);
+    this.#used.add(stretch);
+  }
+
+  #forget(stretch: Stretch): void {
+    this.#used.delete(stretch);
+    this.#size -= stretch.own?.tokens.length ?? 0;
+    stretch.own = undefined;
+    let at: Stretch | undefined = stretch;
+    while (at?.before && !at.own && at.after.size === 0) {
+      at.before.after.delete(at.text);
+      at = at.before;
+    }
+  }
+}

@@ -1,0 +1,47 @@
+/** A set of byte values. */
+export class ByteSet {
+  static readonly all = ByteSet.range(0, 255);
+  /** Equal for equal sets. */
+  readonly key: string;
+  readonly #words: Uint32Array;
+
+  private constructor(words: Uint32Array) {
+    this.#words = words;
+    this.key = words.join(',');
+  }
+
+  static of(bytes: Iterable<number>): ByteSet {
+    const words = new Uint32Array(8);
+    for (const byte of bytes) words[byte >> 5]! |= 1 << (byte & 31);
+    return new ByteSet(words);
+  }
+
+  /** Both ends included. */
+  static range(first: number, last: number): ByteSet {
+    return ByteSet.of(Array.from({ length: last - first + 1 }, (_, i) => first + i));
+  }
+
+  has(byte: number): boolean {
+    return (this.#words[byte >> 5]! & (1 << (byte & 31))) !== 0;
+  }
+
+  get isEmpty(): boolean {
+    return this.#words.every((word) => word === 0);
+  }
+
+  union(other: ByteSet): ByteSet {
+    return new ByteSet(this.#words.map((word, i) => word | other.#words[i]!));
+  }
+
+  intersect(other: ByteSet): ByteSet {
+    return new ByteSet(this.#words.map((word, i) => word & other.#words[i]!));
+  }
+
+  without(other: ByteSet): ByteSet {
+    return new ByteSet(this.#words.map((word, i) => word & ~other.#words[i]!));
+  }
+
+  isSubsetOf(other: ByteSet): boolean {
+    return this.#words.every((word, i) => (word & ~other.#words[i]!) === 0);
+  }
+}

@@ -1,0 +1,150 @@
+import {
+  Complement,
+  type Expression,
+  Intersection,
+  Lexeme,
+  type Rule,
+  Sequence,
+} from './expression.ts';
+import type { Expressions } from './expressions.ts';
+import type { State } from './state.ts';
+
+/** States that a search looks at before it gives up: a fraction of a second. */
+const MAX_SEARCHED = 4000;
+
+/**
+ * How many tokens complete a text, at most. What is made of parts adds up or takes the least of them;
+ * what intersections and complements need is searched for in the automaton, byte by byte.
+ */
+export class Completions {
+  /** Searches that came to no end. */
+  givenUp = 0;
+  readonly #make: Expressions;
+
+  constructor(make: Expressions) {
+    this.#make = make;
+  }
+
+  of(expression: Expression): number {
+    return this.#measured(expression, 'completion');
+  }
+
+  /**
+   * Rules, the nearest to an end first (Knuth 1977, https://doi.org/10.1016/0020-0190(77)90002-3): a
+   * rule whose completion is the least of all that are not settled cannot become shorter by them.
+   */
+  settle(rules: readonly Rule[]): void {
+    const open = new Set(rules.filter((rule) => rule.completion < 0));
+    const users = new Map<Rule, Rule[]>();
+    const found = new Map<Rule, number>();
+    const evaluate = (rule: Rule, uses?: Set<Rule>) => {
+      const known = new Map<Expression, number>();
+      const of = (part: Expression): number => {
+        if (part.completion >= 0) return part.completion;
+        if (open.has(part as Rule)) {
+          uses?.add(part as Rule);
+          return Number.POSITIVE_INFINITY;
+        }
+        // What is regular contains no rules.
+        if (part instanceof Lexeme || isSearched(part)) return this.of(part);
+        let value = known.get(part);
+        if (value === undefined) {
+          value = part.measure(of);
+          known.set(part, value);
+        }
+        return value;
+      };
+      return of(rule.definition!);
+    };
+    for (const rule of open) {
+      const uses = new Set<Rule>();
+      found.set(rule, evaluate(rule, uses));
+      for (const used of uses) {
+        const list = users.get(used);
+        if (list) list.push(rule);
+        else users.set(used, [rule]);
+      }
+    }
+    while (open.size > 0) {
+      let least: Rule | undefined;
+      for (const rule of open) {
+        if (!least || found.get(rule)! < found.get(least)!) least = rule;
+      }
+      least!.completion = found.get(least!)!;
+      open.delete(least!);
+      for (const user of users.get(least!) ?? []) {
+        if (open.has(user)) found.set(user, evaluate(user));
+      }
+    }
+  }
+
+  #measured(expression: Expression, what: 'completion' | 'leastBytes'): number {
+    if (expression.completion >= 0) return expression.completion;
+    if (expression[what] >= 0) return expression[what];
+    // Sequences can be long: from their end on, nothing has to be looked into deeply.
+    const chain: Expression[] = [];
+    let rest = expression;
+    for (; rest instanceof Sequence && rest[what] < 0; rest = rest.tail) chain.push(rest);
+    chain.push(rest);
+    for (const part of chain.reverse()) {
+      if (part[what] >= 0) continue;
+      part[what] =
+        what === 'completion' && isSearched(part)
+          ? this.#search(part)
+          : part.measure((inner) => this.#measured(inner, what));
+    }
+    return expression[what];
+  }
+
+  /** A* over derivatives; every state on the way found is then known as well. */
+  #search(start: Expression): number {
+    const make = this.#make;
+    const best = new Map<State, { bytes: number; from: State | undefined; done: boolean }>();
+    /** States to go on from, by the least length of a whole text through them. */
+    const queue = new Map<number, State[]>();
+    const reach = (state: State, bytes: number, from: State | undefined) => {
+      const known = best.get(state);
+      if (known && known.bytes <= bytes) return;
+      const total = bytes + this.#measured(state.expression, 'leastBytes');
+      if (total === Number.POSITIVE_INFINITY) return;
+      best.set(state, { bytes, from, done: false });
+      const bucket = queue.get(total);
+      if (bucket) bucket.push(state);
+      else queue.set(total, [state]);
+    };
+    reach(make.stateOf(start), 0, undefined);
+    let searched = 0;
+    while (queue.size > 0) {
+      const total = Math.min(...queue.keys());
+      // The latest first: of ways that promise the same, the one that has come farther.
+      const state = queue.get(total)!.pop();
+      if (!state) {
+        queue.delete(total);
+        continue;
+      }
+      const entry = best.get(state)!;
+      if (entry.done) continue;
+      entry.done = true;
+      const known = state.nullable ? 0 : state.expression.completion;
+      if (known >= 0) {
+        for (let at: State | undefined = state; at; at = best.get(at)!.from) {
+          at.expression.completion = known + entry.bytes - best.get(at)!.bytes;
+        }
+        return start.completion;
+      }
+      if (++searched > MAX_SEARCHED) {
+        this.givenUp++;
+        return Number.POSITIVE_INFINITY;
+      }
+      for (const byte of state.classes.examples) {
+        reach(make.next(state, byte), entry.bytes + 1, state);
+      }
+    }
+    for (const state of best.keys()) state.expression.completion = Number.POSITIVE_INFINITY;
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+function isSearched(expression: Expression): boolean {
+  return expression instanceof Intersection || expression instanceof Complement;
+}

@@ -1,0 +1,87 @@
+import { MowgliError } from '../../errors.ts';
+
+export type SchemaObject = Readonly<Record<string, unknown>>;
+
+/** A schema within a document. There is one object for each place. */
+export interface SchemaNode {
+  readonly schema: SchemaObject | boolean;
+  /** Where it stands: a JSON pointer as in `$ref`. */
+  readonly pointer: string;
+}
+
+/** Schemas within schemas, and references to them. */
+export class SchemaDocument {
+  readonly root: SchemaNode;
+  /** What messages call the schema. */
+  readonly #name: string;
+  readonly #nodes = new Map<string, SchemaNode>();
+
+  constructor(schema: unknown, name: string) {
+    this.#name = name;
+    this.root = this.node(schema, '#');
+  }
+
+  /** @throws MowgliError `OPTION_INVALID` when it is no schema. */
+  node(schema: unknown, pointer: string): SchemaNode {
+    let node = this.#nodes.get(pointer);
+    if (!node) {
+      if (typeof schema !== 'boolean' && !isRecord(schema)) {
+        this.refuse(pointer, `a schema is an object or a boolean, not ${JSON.stringify(schema)}`);
+      }
+      node = { schema, pointer };
+      this.#nodes.set(pointer, node);
+    }
+    return node;
+  }
+
+  /** The schema at a keyword of another one, and below it. */
+  child(parent: SchemaNode, schema: unknown, ...path: readonly (string | number)[]): SchemaNode {
+    return this.node(schema, at(parent.pointer, ...path));
+  }
+
+  /** What a `$ref` refers to. */
+  resolve(from: SchemaNode, reference: unknown): SchemaNode {
+    const where = at(from.pointer, '$ref');
+    if (typeof reference !== 'string') this.refuse(where, 'a reference is a string');
+    if (!/^#(\/|$)/.test(reference)) {
+      this.refuse(where, `${JSON.stringify(reference)} is not within this schema (#/$defs/...)`);
+    }
+    let found: unknown = this.root.schema;
+    const path: string[] = [];
+    for (const part of reference.split('/').slice(1)) {
+      const key = decode(part).replaceAll('~1', '/').replaceAll('~0', '~');
+      const within = Array.isArray(found) || isRecord(found);
+      if (!within || !Object.hasOwn(found as object, key)) {
+        this.refuse(where, `nothing stands at ${JSON.stringify(reference)}`);
+      }
+      found = (found as Record<string, unknown>)[key];
+      path.push(key);
+    }
+    return this.node(found, at('#', ...path));
+  }
+
+  refuse(pointer: string, problem: string): never {
+    throw new MowgliError(
+      'OPTION_INVALID',
+      `${this.#name}: ${pointer}: ${problem}. Output is only constrained by what can be obeyed ` +
+        'exactly; change this part of the schema, or leave it out.',
+    );
+  }
+}
+
+export function at(pointer: string, ...path: readonly (string | number)[]): string {
+  const parts = path.map((part) => `${part}`.replaceAll('~', '~0').replaceAll('/', '~1'));
+  return [pointer, ...parts].join('/');
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

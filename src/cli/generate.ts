@@ -1,29 +1,18 @@
 import { Command } from 'commander';
-import type { GenerateOptions, GeneratePart } from '../node.ts';
+import type { GeneratePart } from '../node.ts';
 import { ExpertCounts } from './expert-counts.ts';
 import { expertStatistics, layerStatistics, waitsSince } from './expert-statistics.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelOptions, type ModelFlags, type OpenedModel, openModel } from './open-model.ts';
-import { biases, integer, number, texts, usageError } from './options.ts';
 import { note, print, printJson, printJsonObject } from './output.ts';
 import { type ProgressDisplay, showProgress } from './progress.ts';
 import { addPromptOptions, type PromptFlags, readPrompt } from './prompt.ts';
+import { addSamplingOptions, type SamplingFlags, toSampling } from './sampling.ts';
 import { incompleteNote, readTools, ToolTurn, turnFields } from './tools.ts';
 import { TraceWriter } from './trace.ts';
 import { formatBytes, formatDuration, formatRate } from './units.ts';
 
-interface Flags extends ModelFlags, PromptFlags {
-  maxTokens?: number;
-  greedy?: boolean;
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  minP?: number;
-  repetitionPenalty?: number;
-  presencePenalty?: number;
-  frequencyPenalty?: number;
-  logitBias?: Map<number, number>;
-  stop?: string[];
+interface Flags extends ModelFlags, PromptFlags, SamplingFlags {
   json?: boolean;
   stats?: boolean;
   trace?: string;
@@ -58,51 +47,7 @@ export function generateCommand({ signal }: Interrupt): Command {
   const command = new Command('generate')
     .description('answer a prompt; the answer is streamed to stdout')
     .argument('[prompt]', "the prompt; '-' reads it from stdin");
-  return addPromptOptions(addModelOptions(command))
-    .option(
-      '-n, --max-tokens <n>',
-      'tokens to generate at most (default: until the context is full)',
-      integer('--max-tokens', { min: 1 }),
-    )
-    .option('--greedy', 'the likeliest token each time: --temperature 0 --repetition-penalty 1')
-    .option(
-      '--temperature <t>',
-      'above 1 more varied, below 1 more predictable, 0 greedy',
-      number('--temperature', { min: 0 }),
-    )
-    .option('--top-k <k>', 'keep the k likeliest tokens; 0 = all', integer('--top-k', { min: 0 }))
-    .option(
-      '--top-p <p>',
-      'keep the likeliest tokens that reach this probability together',
-      number('--top-p', { min: 0, above: true, max: 1 }),
-    )
-    .option(
-      '--min-p <p>',
-      "drop tokens less likely than p times the likeliest's probability",
-      number('--min-p', { min: 0, max: 1 }),
-    )
-    .option(
-      '--repetition-penalty <r>',
-      'above 1 makes tokens that occurred less likely',
-      number('--repetition-penalty', { min: 0, above: true }),
-    )
-    .option(
-      '--presence-penalty <x>',
-      'subtracted from the logit of each token generated before',
-      number('--presence-penalty'),
-    )
-    .option(
-      '--frequency-penalty <x>',
-      'the same, once per time it was generated',
-      number('--frequency-penalty'),
-    )
-    .option(
-      '--logit-bias <id=value>',
-      'added to the logit of a token id; -inf forbids it; may be repeated',
-      biases('--logit-bias'),
-    )
-    .option('--seed <n>', 'same seed, same answer', integer('--seed', { min: 0 }))
-    .option('--stop <text>', 'end before this text; may be repeated', texts('--stop'))
+  return addSamplingOptions(addPromptOptions(addModelOptions(command)))
     .option('--json', 'print one JSON object when done, instead of streaming')
     .option('--stats', 'print timings, and what was read and waited for, layer by layer')
     .option('--trace <file>', 'write the experts of every token to a file, for mowgli simulate')
@@ -116,9 +61,7 @@ async function generate(
   flags: Flags,
   signal: AbortSignal,
 ): Promise<void> {
-  if (flags.greedy && flags.temperature) {
-    throw usageError('--greedy and --temperature contradict each other: leave one of them out');
-  }
+  const sampling = toSampling(flags);
   const tools = flags.tools === undefined ? undefined : await readTools(flags.tools);
   const promptFor = await readPrompt(argument, flags, signal, tools);
   const opened = await openModel(flags, signal);
@@ -133,7 +76,7 @@ async function generate(
       progress.update({ phase: 'prompt', done, total });
     const prompt = promptFor(model);
     const turn = tools && typeof prompt === 'string' && new ToolTurn(model, prompt, tools);
-    const parts = model.generate(prompt, { ...toOptions(flags), onProgress, signal });
+    const parts = model.generate(prompt, { ...sampling, onProgress, signal });
     const showText = model.hasTokenizer ? (part: TextPart) => part.text : showTokens();
     const show = turn ? (part: TextPart) => turn.show(part.text) : showText;
     const end = await stream(parts, show, flags, progress, signal);
@@ -198,22 +141,6 @@ function showTokens(): (part: TextPart) => string {
     separator = ' ';
     return text;
   };
-}
-
-/** Absent options stay absent: the model's own defaults apply to them. */
-function toOptions(flags: Flags): GenerateOptions {
-  const { maxTokens, temperature, topK, topP, minP, presencePenalty, frequencyPenalty } = flags;
-  const { repetitionPenalty, logitBias, seed, stop, greedy } = flags;
-  return {
-    ...(greedy && { temperature: 0, repetitionPenalty: 1 }),
-    ...defined({ maxTokens, temperature, topK, topP, minP, repetitionPenalty }),
-    ...defined({ presencePenalty, frequencyPenalty, logitBias, seed, stop }),
-  };
-}
-
-function defined<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]?: NonNullable<T[K]> };
 }
 
 function toJson(end: EndPart, { model, loadMs }: OpenedModel) {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { benchCommand } from './bench.ts';
+import { chatCommand } from './chat.ts';
 import { doctorCommand } from './doctor.ts';
 import { exitCodes, explain } from './exit.ts';
 import { generateCommand } from './generate.ts';
@@ -10,6 +11,7 @@ import { logitsCommand } from './logits.ts';
 import { endQuietlyWhenNobodyReads, flush, note } from './output.ts';
 import { perplexityCommand } from './perplexity.ts';
 import { planCommand } from './plan.ts';
+import { serveCommand } from './serve.ts';
 import { simulateCommand } from './simulate.ts';
 import { tuneCommand } from './tune.ts';
 
@@ -45,6 +47,8 @@ function commandLine(interrupt: Interrupt, version: string): Command {
     .version(version, '-V, --version', 'print the version')
     .addHelpText('after', '\nmowgli <command> --help shows the options of a command and examples.')
     .addCommand(generateCommand(interrupt))
+    .addCommand(chatCommand(interrupt))
+    .addCommand(serveCommand(interrupt))
     .addCommand(logitsCommand(interrupt))
     .addCommand(benchCommand(interrupt))
     .addCommand(inspectCommand(interrupt))

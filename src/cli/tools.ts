@@ -7,6 +7,7 @@ import {
   type ParsedToolCall,
   type ParsedTurn,
   parseTurn,
+  type RespondEnd,
   type ToolCallParser,
   type ToolCallParserOptions,
   type TurnEvent,
@@ -92,15 +93,19 @@ export function renderWithTools(
   messages: readonly ChatMessage[],
   tools: readonly unknown[],
 ): string {
-  if (model.toolCallFormat === undefined) {
-    const problem = model.hasChatTemplate
-      ? 'has a chat template that knows no tools, or teaches calls in a form that is not known here'
-      : 'has no chat template that could tell it of tools';
-    throw usageError(
-      `--tools: ${model.name} ${problem}; leave --tools out, or take a model that calls functions, such as Qwen3-Coder`,
-    );
-  }
+  refuseUnlessItCalls(model);
   return model.renderChat(messages, { tools });
+}
+
+/** @throws MowgliError `OPTION_INVALID` for a model that cannot be told of tools */
+export function refuseUnlessItCalls(model: Model): void {
+  if (model.toolCallFormat !== undefined) return;
+  const problem = model.hasChatTemplate
+    ? 'has a chat template that knows no tools, or teaches calls in a form that is not known here'
+    : 'has no chat template that could tell it of tools';
+  throw usageError(
+    `--tools: ${model.name} ${problem}; leave --tools out, or take a model that calls functions, such as Qwen3-Coder`,
+  );
 }
 
 /** An answer in which the model may call tools. */
@@ -167,21 +172,23 @@ export function turnFields({ toolCalls, content, reasoning }: ParsedTurn): Recor
 
 /** What to say of calls that were begun and must not be run; `undefined` when there are none. */
 export function incompleteNote(
-  { incompleteCalls }: ParsedTurn,
-  finishReason: FinishReason,
+  { incompleteCalls }: Pick<ParsedTurn, 'incompleteCalls'>,
+  finishReason: RespondEnd['finishReason'],
 ): string | undefined {
   if (incompleteCalls.length === 0) return undefined;
   const names = incompleteCalls.map(({ name }) => name).join(', ');
   return `mowgli: left out what is no whole call: ${names}; ${reasons[finishReason]}`;
 }
 
-const reasons: Readonly<Record<FinishReason, string>> = {
+const reasons: Readonly<Record<RespondEnd['finishReason'], string>> = {
   length: 'the answer reached its greatest length: allow more with --max-tokens or --context',
   aborted: 'the answer was interrupted',
   stop: 'the model did not finish it, or wrote it in a damaged form',
+  'tool-calls': 'the model wrote it in a damaged form',
 };
 
-function callJson(call: ParsedToolCall): string {
+/** A call as a line shows it. */
+export function callJson(call: ParsedToolCall): string {
   return `{"name":${JSON.stringify(call.name)},"arguments":${call.arguments}}`;
 }
 

@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts', 'kernels-test/**/*.test.ts', 'src/**/*.test.ts'],
+    globalSetup: 'tests/compile-sources.ts',
     // A process per file: Dawn's native state then ends with the file that made it.
     pool: 'forks',
     // The "GPU" of most machines that run this is their CPU; more processes only wait for each other.

@@ -1,8 +1,13 @@
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inject } from 'vitest';
 
-/** The launcher of this clone. */
-export const launcher = fileURLToPath(new URL('../bin/mowgli.js', import.meta.url));
+/** Starts the compiled program; see compile-sources.ts. */
+export const launcher = join(inject('packageFolder'), 'bin', 'mowgli.js');
+
+/** Starts the program from its sources. */
+export const sourceLauncher = fileURLToPath(new URL('../bin/mowgli.js', import.meta.url));
 
 export interface CliResult {
   code: number | null;

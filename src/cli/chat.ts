@@ -12,7 +12,12 @@ import { changeSetting, describeSettings } from './chat/settings.ts';
 import { TerminalLines } from './chat/terminal-lines.ts';
 import { explain } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
-import { addModelOptions, type ModelFlags, openModel } from './open-model.ts';
+import {
+  addModelOptions,
+  addPrefixCacheOption,
+  type ModelFlags,
+  openModel,
+} from './open-model.ts';
 import { usageError } from './options.ts';
 import { note } from './output.ts';
 import { addSamplingOptions, type SamplingFlags, toSampling } from './sampling.ts';
@@ -57,7 +62,7 @@ export function chatCommand(interrupt: Interrupt): Command {
       "functions that the model may call, as a JSON list in OpenAI's form; you enter their results",
     )
     .option('--no-history', 'neither read nor keep lines typed');
-  return addSamplingOptions(addModelOptions(command))
+  return addSamplingOptions(addPrefixCacheOption(addModelOptions(command)))
     .addHelpText('after', examples)
     .action((flags: Flags) => chat(flags, interrupt));
 }

@@ -1,7 +1,13 @@
 import { createServer as createSocketServer } from 'node:net';
 import { Command } from 'commander';
 import type { Interrupt } from './interrupt.ts';
-import { addModelOptions, type ModelFlags, type OpenedModel, openModel } from './open-model.ts';
+import {
+  addModelOptions,
+  addPrefixCacheOption,
+  type ModelFlags,
+  type OpenedModel,
+  openModel,
+} from './open-model.ts';
 import { integer, number, oneOf, size, texts, usageError } from './options.ts';
 import { note, print } from './output.ts';
 import { formatDuration } from './units.ts';
@@ -36,7 +42,7 @@ Examples:
 /** `mowgli serve`: the model over HTTP, with OpenAI's API. */
 export function serveCommand(interrupt: Interrupt): Command {
   const command = new Command('serve').description("serve a model over HTTP with OpenAI's API");
-  return addModelOptions(command)
+  return addPrefixCacheOption(addModelOptions(command))
     .option('--host <address>', 'address to listen on; 0.0.0.0 for all', '127.0.0.1')
     .option(
       '--port <n>',

@@ -18,7 +18,16 @@ export class ByteSet {
 
   /** Both ends included. */
   static range(first: number, last: number): ByteSet {
-    return ByteSet.of(Array.from({ length: last - first + 1 }, (_, i) => first + i));
+    return ByteSet.ranges([[first, last]]);
+  }
+
+  /** Both ends of each included. */
+  static ranges(ranges: readonly (readonly [first: number, last: number])[]): ByteSet {
+    const words = new Uint32Array(8);
+    for (const [first, last] of ranges) {
+      for (let byte = first; byte <= last; byte++) words[byte >> 5]! |= 1 << (byte & 31);
+    }
+    return new ByteSet(words);
   }
 
   has(byte: number): boolean {

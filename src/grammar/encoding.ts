@@ -57,8 +57,13 @@ function encoding(
   singleBytes: ByteSet,
 ): Encoding {
   const { text, bit } = make.alphabet(spell(CodePoints.all), singleBytes);
+  const known = new Map<string, Expression>();
   const character = (set: CodePoints) => {
-    const spelled = spell(set);
+    const key = set.ranges.join();
+    let spelled = known.get(key);
+    if (spelled) return spelled;
+    spelled = spell(set);
+    known.set(key, spelled);
     // Each way to begin a character is whole characters too.
     for (const part of spelled instanceof Alternatives ? spelled.parts : []) part.alphabets |= bit;
     spelled.alphabets |= bit;

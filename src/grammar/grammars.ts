@@ -41,6 +41,19 @@ export class Grammars {
    * schema which cannot be obeyed exactly.
    */
   constraint(request: ConstraintRequest): TokenConstraint | undefined {
+    try {
+      return this.#constraint(request);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new MowgliError(
+        'OPTION_INVALID',
+        'the schemas of responseFormat or tools are nested too deeply; use flatter ones',
+        { cause: error },
+      );
+    }
+  }
+
+  #constraint(request: ConstraintRequest): TokenConstraint | undefined {
     const wish = readRequest(request);
     if (!wish) return undefined;
     this.#vocabulary ??= new Vocabulary(this.#tokenizer, this.#endTokens);
@@ -208,7 +221,7 @@ class Workshop {
   }
 
   #callGrammar(format: 'xml' | 'hermes', tools: ReadonlyMap<string, Tool>): CallGrammar {
-    if (format === 'hermes') return new HermesCalls(this.#json, tools.values());
+    if (format === 'hermes') return new HermesCalls(this.#json, [...tools.values()]);
     this.#xml ??= new XmlCalls(this.#json.texts);
     return this.#xml;
   }

@@ -14,7 +14,7 @@ export class HermesCalls implements CallGrammar {
   readonly marks: Expression;
   readonly #json: JsonText;
 
-  constructor(json: JsonText, tools: Iterable<Tool>) {
+  constructor(json: JsonText, tools: readonly Tool[]) {
     this.#json = json;
     const { make } = json.texts;
     this.marks = make.alternatives(make.literal(OPENER), this.#bareCall(tools));
@@ -48,12 +48,12 @@ export class HermesCalls implements CallGrammar {
    * JSON that is read as a call without its tags, because it names a tool. Where the name has escapes,
    * it may be any tool's.
    */
-  #bareCall(tools: Iterable<Tool>): Expression {
+  #bareCall(tools: readonly Tool[]): Expression {
     const { make, raw } = this.#json.texts;
     const space = make.repeat(raw.character(SPACE));
     const quoted = ['"', "'"].map((quote) => {
       const plain = make.repeat(raw.character(CodePoints.in(`${quote}\\`).complement));
-      const names = [...tools].map(({ offered }) => make.literal(`${offered.name}${quote}`));
+      const names = tools.map(({ offered }) => make.literal(`${offered.name}${quote}`));
       return make.sequence(
         make.literal(quote),
         make.alternatives(make.sequence(plain, make.literal('\\')), ...names),

@@ -3,7 +3,8 @@ import { CodePoints } from './code-points.ts';
 import { type Encoding, jsonEncoding, rawEncoding } from './encoding.ts';
 import type { Expression, Rule } from './expression.ts';
 import type { Expressions } from './expressions.ts';
-import { numberText } from './numbers.ts';
+import { type NumberRules, numberText } from './numbers.ts';
+import { patternText } from './pattern.ts';
 
 /** Spaces that a line may be indented by. */
 const MAX_INDENT = 40;
@@ -16,13 +17,14 @@ export class Texts {
   readonly raw: Encoding;
   /** Characters of JSON strings, with all escapes that JSON has, but for halves of pairs. */
   readonly anyJsonCharacter: Expression;
+  readonly #patterns = new Map<string, Expression>();
+  readonly #numbers = new Map<string, Expression>();
 
   constructor(make: Expressions) {
     this.make = make;
     this.json = jsonEncoding(make);
     this.raw = rawEncoding(make);
-    const hex = (...ranges: [number, number][]) =>
-      make.bytes(ranges.map(([a, b]) => ByteSet.range(a, b)).reduce((a, b) => a.union(b)));
+    const hex = (...ranges: [number, number][]) => make.bytes(ByteSet.ranges(ranges));
     const digit = hex([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
     const d = make.bytes(ByteSet.of([0x44, 0x64]));
     const high = make.sequence(d, hex([0x38, 0x39], [0x41, 0x42], [0x61, 0x62]));
@@ -41,6 +43,30 @@ export class Texts {
       make.sequence(make.literal('\\u'), unit, rest),
       make.sequence(make.literal('\\u'), high, rest, make.literal('\\u'), low, rest),
     );
+  }
+
+  /**
+   * The texts that a regular expression finds something in; see {@link patternText}.
+   * @throws PatternError
+   */
+  pattern(source: string, encoding: Encoding): Expression {
+    const key = `${encoding.name} ${source}`;
+    let text = this.#patterns.get(key);
+    if (!text) {
+      text = patternText(source, this.make, encoding);
+      this.#patterns.set(key, text);
+    }
+    return text;
+  }
+
+  number(rules: NumberRules): Expression {
+    const key = [rules.integer, rules.min, rules.max, rules.multipleOf].join();
+    let text = this.#numbers.get(key);
+    if (!text) {
+      text = this.make.lexeme(numberText(this.make, rules));
+      this.#numbers.set(key, text);
+    }
+    return text;
   }
 
   /** One of some texts. */
@@ -114,7 +140,7 @@ export class JsonText {
       this.object({ members: [], other: this.member(this.name(texts.json.text), this.any) }),
       this.array(0, Number.POSITIVE_INFINITY, [], this.any),
       this.anyString(0, Number.POSITIVE_INFINITY),
-      this.number({
+      texts.number({
         integer: false,
         min: Number.NEGATIVE_INFINITY,
         max: Number.POSITIVE_INFINITY,
@@ -136,10 +162,6 @@ export class JsonText {
     const allowed = this.#avoided ? make.intersection(body, make.complement(this.#avoided)) : body;
     const quote = make.literal('"');
     return make.sequence(quote, make.lexeme(make.sequence(allowed, quote)));
-  }
-
-  number(rules: Parameters<typeof numberText>[1]): Expression {
-    return this.#make.lexeme(numberText(this.#make, rules));
   }
 
   /** Whether a fixed value may occur. */

@@ -3,7 +3,7 @@ import type { Expression } from './expression.ts';
 import type { Expressions } from './expressions.ts';
 
 /** Digits behind the point of a number with bounds, and of any other. */
-const FRACTION = 17;
+const FRACTION = 20;
 /** Digits before the point of a number without bounds. */
 const WHOLE = 16;
 const SAFE = BigInt(Number.MAX_SAFE_INTEGER);

@@ -12,8 +12,7 @@ const LENGTHS = [
 
 /** One character of a set, in UTF-8. */
 export function utf8(make: Expressions, set: CodePoints): Expression {
-  const ascii = set.within(0, 0x7f).map(([first, last]) => ByteSet.range(first, last));
-  const parts = [make.bytes(ascii.reduce((a, b) => a.union(b), ByteSet.of([])))];
+  const parts = [make.bytes(ByteSet.ranges(set.within(0, 0x7f)))];
   for (const { lead, last, bits, from, to } of LENGTHS) {
     const ranges = set.within(from, to);
     if (ranges.length === 0) continue;
@@ -37,10 +36,11 @@ function continuation(
     return make.repeat(make.bytes(ByteSet.range(0x80, 0xbf)), bits / 6, bits / 6);
   }
   if (bits === 6) {
-    const sets = inside.map(([first, end]) =>
-      ByteSet.range(0x80 + Math.max(first - base, 0), 0x80 + Math.min(end - base, 63)),
+    const bytes = inside.map(
+      ([first, end]) =>
+        [0x80 + Math.max(first - base, 0), 0x80 + Math.min(end - base, 63)] as const,
     );
-    return make.bytes(sets.reduce((a, b) => a.union(b)));
+    return make.bytes(ByteSet.ranges(bytes));
   }
   const step = bits - 6;
   return grouped(make, 0x80, 64, (i) => continuation(make, inside, base + (i << step), step));

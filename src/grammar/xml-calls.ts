@@ -4,7 +4,7 @@ import type { CallGrammar } from './call-grammar.ts';
 import type { Expression } from './expression.ts';
 import { JsonText, type Texts } from './json-text.ts';
 import type { Member } from './members.ts';
-import { patternText, SPACE } from './pattern.ts';
+import { SPACE } from './pattern.ts';
 import { SchemaCompiler } from './schema/compiler.ts';
 import type { SchemaNode } from './schema/document.ts';
 import { anyValue, both, type Facets, type JsonType } from './schema/facets.ts';
@@ -133,7 +133,7 @@ export class XmlCalls implements CallGrammar {
   #otherName(listed: readonly string[]): Expression {
     const { make, raw } = this.#texts;
     const name = make.intersection(
-      patternText(OTHER_NAME, make, raw),
+      this.#texts.pattern(OTHER_NAME, raw),
       make.complement(this.#texts.oneOf(listed)),
     );
     return make.sequence(
@@ -185,7 +185,7 @@ export class XmlCalls implements CallGrammar {
     const { make, raw } = this.#texts;
     const { anything } = make;
     const space = make.repeat(raw.character(SPACE));
-    const pattern = (source: string) => patternText(source, make, raw);
+    const pattern = (source: string) => this.#texts.pattern(source, raw);
     const forms: Expression[] = [];
     if (types.has('null')) forms.push(pattern('^(?:null|None)$'));
     if (types.has('boolean')) {

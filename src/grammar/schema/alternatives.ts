@@ -3,7 +3,7 @@ import { anyValue, both, type Facets } from './facets.ts';
 import { ownFacets } from './keywords.ts';
 
 /** More than anybody wrote by hand; each is compiled. */
-const MAX_ALTERNATIVES = 300;
+const MAX_ALTERNATIVES = 1000;
 /** Schemas within schemas that are about the same value. */
 const MAX_NESTED = 60;
 

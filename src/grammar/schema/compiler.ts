@@ -2,7 +2,7 @@ import type { Encoding } from '../encoding.ts';
 import type { Expression, Rule } from '../expression.ts';
 import type { Expressions } from '../expressions.ts';
 import type { JsonText } from '../json-text.ts';
-import { PatternError, patternText } from '../pattern.ts';
+import { PatternError } from '../pattern.ts';
 import { AlternativeReader } from './alternatives.ts';
 import { isRecord, type SchemaDocument, type SchemaNode } from './document.ts';
 import {
@@ -12,8 +12,8 @@ import {
   itemSchemas,
   type JsonType,
   memberSchemas,
-  sameValue,
   typeOf,
+  valueKey,
 } from './facets.ts';
 
 /** Different schemas that one document may lead to, intersections of its schemas included. */
@@ -127,14 +127,12 @@ export class SchemaCompiler {
     const make = this.#make;
     const { values, minLength, maxLength, patterns, formats, except } = facets;
     if (values) {
-      const texts = values.filter(
-        (value) => typeof value === 'string' && this.#isString(facets, value),
-      );
-      return this.#json.texts.oneOf((texts as string[]).map((text) => spelled(text, encoding)));
+      const texts = this.#listed(facets).filter((value) => typeof value === 'string');
+      return this.#json.texts.oneOf(texts.map((text) => spelled(text, encoding)));
     }
     const parts = [...patterns, ...formats].map(({ source, pointer }) => {
       try {
-        return patternText(source, make, encoding);
+        return this.#json.texts.pattern(source, encoding);
       } catch (error) {
         if (!(error instanceof PatternError)) throw error;
         return this.#document.refuse(pointer, `the pattern cannot be used: ${error.message}`);
@@ -157,10 +155,7 @@ export class SchemaCompiler {
         facets.typed || facets.values || facets.mentioned.size === 0 || facets.mentioned.has(type),
     );
     if (facets.values) {
-      const values = facets.values.filter(
-        (value) => facets.types.has(typeOf(value)) && this.#isValue(facets, value),
-      );
-      return json.oneOf(values.map((value) => JSON.stringify(value)));
+      return json.oneOf(this.#listed(facets).map((value) => JSON.stringify(value)));
     }
     return this.#make.alternatives(...types.map((type) => this.#ofType(facets, type)));
   }
@@ -189,11 +184,11 @@ export class SchemaCompiler {
     if (multipleOf !== undefined && multipleOf > 1e9) {
       this.#document.refuse(facets.pointer, `multiples of ${multipleOf} are not supported`);
     }
-    const text = this.#json.number({ integer, min, max, multipleOf });
+    const text = this.#json.texts.number({ integer, min, max, multipleOf });
     const others = except.filter((other) => other.types.has('number'));
     if (others.length === 0) return text;
     const refused = others.map((other) => this.#excludedIntegers(other));
-    const safe = this.#json.number({
+    const safe = this.#json.texts.number({
       integer: true,
       min: Math.max(min, Number.MIN_SAFE_INTEGER),
       max: Math.min(max, Number.MAX_SAFE_INTEGER),
@@ -204,12 +199,11 @@ export class SchemaCompiler {
 
   #excludedIntegers(facets: Facets): Expression {
     if (facets.values) {
-      const numbers = facets.values.filter((value) => typeof value === 'number');
-      const own = numbers.filter((value) => this.#isValue(facets, value));
-      return this.#json.texts.oneOf(own.map((value) => JSON.stringify(value)));
+      const numbers = this.#listed(facets).filter((value) => typeof value === 'number');
+      return this.#json.texts.oneOf(numbers.map((value) => JSON.stringify(value)));
     }
     const { min, max, multipleOf } = facets;
-    const text = this.#json.number({
+    const text = this.#json.texts.number({
       integer: true,
       min: Math.max(min, Number.MIN_SAFE_INTEGER),
       max: Math.min(max, Number.MAX_SAFE_INTEGER),
@@ -254,7 +248,7 @@ export class SchemaCompiler {
   #fewValues(array: Facets, nodes: readonly SchemaNode[]): readonly string[] {
     const values = new Set<string>();
     for (const facets of this.alternatives(nodes)) {
-      for (const value of this.#listed(facets) ?? this.#refuseUnique(array)) {
+      for (const value of this.#allValues(facets) ?? this.#refuseUnique(array)) {
         if (typeof value === 'object' && value !== null) this.#refuseUnique(array);
         values.add(JSON.stringify(value));
       }
@@ -263,12 +257,9 @@ export class SchemaCompiler {
     return [...values];
   }
 
-  #listed(facets: Facets): readonly unknown[] | undefined {
-    if (facets.values) {
-      return facets.values.filter(
-        (value) => facets.types.has(typeOf(value)) && this.#isValue(facets, value),
-      );
-    }
+  /** All values there are, where they are few. */
+  #allValues(facets: Facets): readonly unknown[] | undefined {
+    if (facets.values) return this.#listed(facets);
     const values: unknown[] = [];
     for (const type of facets.types) {
       if (type === 'null') values.push(null);
@@ -324,45 +315,51 @@ export class SchemaCompiler {
     return (
       facets.names.length === 0 ||
       this.alternatives(facets.names).some(
-        (other) => other.types.has('string') && this.#isValue(other, name),
+        (other) => other.types.has('string') && this.#test(other)(name),
       )
     );
   }
 
-  /** Whether a value, one of `values` if there are such, is what the rest of the facets demands. */
-  #isValue(facets: Facets, value: unknown): boolean {
-    if (!facets.types.has(typeOf(value))) return false;
-    if (facets.values && !facets.values.some((other) => sameValue(other, value))) return false;
-    if (typeof value === 'string') return this.#isString(facets, value);
-    if (typeof value === 'number') {
-      const excluded = facets.except.some((other) => this.#isValue(other, value));
-      return isNumberOf(facets, value) && !excluded;
-    }
-    if (typeof value === 'boolean') return facets.booleans.includes(value);
-    if (value === null) return true;
-    const type = typeOf(value) as 'array' | 'object';
-    if (!isAnyContainer({ ...facets, values: undefined }, type)) {
-      this.#document.refuse(
-        facets.pointer,
-        `an ${type} as a fixed value is not supported together with other demands on ${type}s`,
-      );
-    }
-    return true;
+  /** Those of the listed values that are what the rest of the facets demands. */
+  #listed(facets: Facets): readonly unknown[] {
+    return facets.values!.filter(this.#test({ ...facets, values: undefined }));
   }
 
-  #isString(facets: Facets, value: string): boolean {
-    if (facets.values && !facets.values.includes(value)) return false;
-    const { raw } = this.#json.texts;
-    // What a format is taken to be is a part of it, so that it cannot speak against a value.
-    const rest = { ...facets, values: undefined, formats: [] };
-    return this.#make.accepts(this.strings(rest, raw), value);
+  /** Tells whether values are what facets demand. */
+  #test(facets: Facets): (value: unknown) => boolean {
+    const keys = facets.values && new Set(facets.values.map(valueKey));
+    const rest = { ...facets, values: undefined };
+    const excluded = facets.except.map((other) => this.#test(other));
+    let strings: Expression | undefined;
+    return (value) => {
+      const type = typeOf(value);
+      if (!facets.types.has(type) || (keys && !keys.has(valueKey(value)))) return false;
+      switch (type) {
+        case 'string':
+          // What a format is taken to be is a part of it, so that it cannot speak against a value.
+          strings ??= this.strings({ ...rest, formats: [] }, this.#json.texts.raw);
+          return this.#make.accepts(strings, value as string);
+        case 'number':
+          return isNumberOf(facets, value as number) && !excluded.some((test) => test(value));
+        case 'boolean':
+          return facets.booleans.includes(value as boolean);
+        case 'null':
+          return true;
+        default:
+          if (isAnyContainer(rest, type)) return true;
+          return this.#document.refuse(
+            facets.pointer,
+            `an ${type} as a fixed value is not supported together with other demands on ${type}s`,
+          );
+      }
+    };
   }
 
   /** Takes away from one alternative what belongs to another one; `undefined` when nothing is left. */
   #subtract(from: Facets, other: Facets, pointer: string): Facets | undefined {
     if (from.values) {
-      const values = from.values.filter((value) => !this.#isValue(other, value));
-      return { ...from, values };
+      const belongs = this.#test(other);
+      return { ...from, values: from.values.filter((value) => !belongs(value)) };
     }
     let rest = from;
     for (const type of from.types) {
@@ -412,8 +409,8 @@ export class SchemaCompiler {
     const listing = [a, b].find((facets) => facets.values);
     if (listing) {
       const other = listing === a ? b : a;
-      const values = listing.values!.filter((value) => typeOf(value) === type);
-      return !values.some((value) => this.#isValue(listing, value) && this.#isValue(other, value));
+      const values = this.#listed(listing).filter((value) => typeOf(value) === type);
+      return !values.some(this.#test(other));
     }
     switch (type) {
       case 'number':

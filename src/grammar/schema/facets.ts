@@ -105,10 +105,7 @@ export function both(a: Facets, b: Facets): Facets | undefined {
     mentioned: new Set([...a.mentioned, ...b.mentioned]),
     integer: a.integer || b.integer,
     booleans: a.booleans.filter((value) => b.booleans.includes(value)),
-    values:
-      a.values && b.values
-        ? a.values.filter((value) => b.values!.some((other) => sameValue(value, other)))
-        : (a.values ?? b.values),
+    values: a.values && b.values ? commonValues(a.values, b.values) : (a.values ?? b.values),
     minLength: Math.max(a.minLength, b.minLength),
     maxLength: Math.min(a.maxLength, b.maxLength),
     patterns: union(a.patterns, b.patterns),
@@ -174,16 +171,12 @@ export function typeOf(value: unknown): JsonType {
   return typeof value as JsonType;
 }
 
-export function sameValue(a: unknown, b: unknown): boolean {
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every(
-      (key) =>
-        Object.hasOwn(b, key) && sameValue(a[key as keyof typeof a], b[key as keyof typeof b]),
-    )
+/** A text that is the same for equal values only. */
+export function valueKey(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
   );
 }
 
@@ -192,6 +185,11 @@ export function isNumberOf(facets: Facets, value: number): boolean {
   const { integer, min, max, multipleOf } = facets;
   if (value < min || value > max || (integer && !Number.isInteger(value))) return false;
   return multipleOf === undefined || value % multipleOf === 0;
+}
+
+function commonValues(a: readonly unknown[], b: readonly unknown[]): readonly unknown[] {
+  const keys = new Set(b.map(valueKey));
+  return a.filter((value) => keys.has(valueKey(value)));
 }
 
 function leastCommonMultiple(a: number, b: number): number {

@@ -12,12 +12,7 @@ import { changeSetting, describeSettings } from './chat/settings.ts';
 import { TerminalLines } from './chat/terminal-lines.ts';
 import { explain } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
-import {
-  addModelOptions,
-  addPrefixCacheOption,
-  type ModelFlags,
-  openModel,
-} from './open-model.ts';
+import { addModelOptions, addPrefixCacheOption, type ModelFlags, openModel } from './open-model.ts';
 import { usageError } from './options.ts';
 import { note } from './output.ts';
 import { addSamplingOptions, type SamplingFlags, toSampling } from './sampling.ts';

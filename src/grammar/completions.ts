@@ -78,6 +78,11 @@ export class Completions {
     }
   }
 
+  /** A completion that needs no search of its own; -1 for others. */
+  #knownOf(expression: Expression): number {
+    return isSearched(expression) ? expression.completion : this.of(expression);
+  }
+
   #measured(expression: Expression, what: 'completion' | 'leastBytes'): number {
     if (expression.completion >= 0) return expression.completion;
     if (expression[what] >= 0) return expression[what];
@@ -125,7 +130,7 @@ export class Completions {
       const entry = best.get(state)!;
       if (entry.done) continue;
       entry.done = true;
-      const known = state.nullable ? 0 : state.expression.completion;
+      const known = state.nullable ? 0 : this.#knownOf(state.expression);
       if (known >= 0) {
         for (let at: State | undefined = state; at; at = best.get(at)!.from) {
           at.expression.completion = known + entry.bytes - best.get(at)!.bytes;

@@ -42,9 +42,33 @@ export abstract class Expression {
   abstract measure(of: CompletionOf): number;
   /**
    * The same but for counts that one token of at most `bytes` bytes cannot tell apart, which become
-   * equal. Only where {@link measure} then falls by a constant.
+   * equal. Only where {@link measure} then changes by a constant.
    */
   clamp(_bytes: number, _make: Expressions): Expression {
+    return this;
+  }
+
+  /** The most bytes within which no count of this can be reached; Infinity where there are none. */
+  get reach(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether there is a count to be reached before the text can end. */
+  get hasMinimum(): boolean {
+    return false;
+  }
+
+  /** Whether another part has a say about how a text with counts can be completed. */
+  get sharesCounts(): boolean {
+    return false;
+  }
+
+  /**
+   * The same without counts: within {@link reach} bytes, the same texts are begun, but minima that are
+   * not reached by then count for nothing in {@link measure}. Where counts are shared, that only holds
+   * for texts that can be completed within what is left of {@link reach}.
+   */
+  unlimited(_make: Expressions): Expression {
     return this;
   }
 
@@ -169,6 +193,22 @@ export class Sequence extends Expression {
   override clamp(bytes: number, make: Expressions): Expression {
     return make.sequence(this.head.clamp(bytes, make), this.tail.clamp(bytes, make));
   }
+
+  override get reach(): number {
+    return Math.min(this.head.reach, this.tail.reach);
+  }
+
+  override get hasMinimum(): boolean {
+    return this.head.hasMinimum || this.tail.hasMinimum;
+  }
+
+  override get sharesCounts(): boolean {
+    return this.head.sharesCounts || this.tail.sharesCounts;
+  }
+
+  override unlimited(make: Expressions): Expression {
+    return make.sequence(this.head.unlimited(make), this.tail.unlimited(make));
+  }
 }
 
 /** Any of several. */
@@ -220,12 +260,26 @@ export class Repeat extends Expression {
   }
 
   measure(of: CompletionOf): number {
-    return this.min === 0 ? 0 : this.min * of(this.part);
+    // An infinite one stands for a minimum that is not reached anyway; see `unlimited`.
+    return this.min === 0 || this.min === Number.POSITIVE_INFINITY ? 0 : this.min * of(this.part);
   }
 
   override clamp(bytes: number, make: Expressions): Expression {
     const max = this.max > bytes ? Number.POSITIVE_INFINITY : this.max;
     return make.repeat(this.part, Math.min(this.min, bytes + 1), max);
+  }
+
+  override get reach(): number {
+    return Math.min(this.max, this.min || Number.POSITIVE_INFINITY) - 1;
+  }
+
+  override get hasMinimum(): boolean {
+    return this.min > 0;
+  }
+
+  override unlimited(make: Expressions): Expression {
+    const min = this.min === 0 ? 0 : Number.POSITIVE_INFINITY;
+    return make.repeat(this.part, min, Number.POSITIVE_INFINITY);
   }
 }
 
@@ -252,6 +306,23 @@ export class Intersection extends Expression {
 
   measure(of: CompletionOf): number {
     return this.nullable ? 0 : Math.max(1, ...this.parts.map(of));
+  }
+
+  /** A minimum cannot be left out: whether the other parts can meet it is not known then. */
+  override get reach(): number {
+    return this.hasMinimum ? -1 : Math.min(...this.parts.map((part) => part.reach));
+  }
+
+  override get hasMinimum(): boolean {
+    return this.parts.some((part) => part.hasMinimum);
+  }
+
+  override get sharesCounts(): boolean {
+    return this.parts.some((part) => part.reach < Number.POSITIVE_INFINITY);
+  }
+
+  override unlimited(make: Expressions): Expression {
+    return make.intersection(...this.parts.map((part) => part.unlimited(make)));
   }
 }
 
@@ -303,6 +374,22 @@ export class Lexeme extends Expression {
 
   override clamp(bytes: number, make: Expressions): Expression {
     return make.lexeme(this.inner.clamp(bytes, make));
+  }
+
+  override get reach(): number {
+    return this.inner.reach;
+  }
+
+  override get hasMinimum(): boolean {
+    return this.inner.hasMinimum;
+  }
+
+  override get sharesCounts(): boolean {
+    return this.inner.sharesCounts;
+  }
+
+  override unlimited(make: Expressions): Expression {
+    return make.lexeme(this.inner.unlimited(make));
   }
 }
 

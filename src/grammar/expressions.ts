@@ -26,6 +26,9 @@ import {
 } from './members.ts';
 import { State } from './state.ts';
 
+/** Another character for each byte. */
+const oneByteEach = new TextDecoder('latin1');
+
 /** How many tokens spell a text, from each byte on to its end. */
 export type SpellingOf = (bytes: Uint8Array) => Uint32Array;
 
@@ -61,9 +64,14 @@ export class Expressions {
     this.anything = this.repeat(this.bytes(ByteSet.all));
   }
 
-  /** Expressions that are kept at present. */
+  /** Expressions that there are at present. */
   get size(): number {
     return this.#table.size;
+  }
+
+  /** Those of them that stay. */
+  get kept(): number {
+    return this.#keeping.size;
   }
 
   /** Makes what it makes such that it stays when the rest is forgotten. */
@@ -95,7 +103,7 @@ export class Expressions {
 
   literal(text: string | Uint8Array): Expression {
     const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text;
-    const key = Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
+    const key = oneByteEach.decode(bytes);
     let fixed = this.#texts.get(key);
     if (!fixed) {
       fixed = { id: this.#texts.size, bytes, tokens: this.#spelling(bytes) };

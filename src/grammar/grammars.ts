@@ -19,8 +19,11 @@ import { XmlCalls } from './xml-calls.ts';
 
 /** Requests whose expressions are kept. */
 const MAX_REQUESTS = 64;
-/** Expressions after which new requests begin afresh, at about 300 bytes each. */
-const MAX_EXPRESSIONS = 200_000;
+/** Expressions of compiled requests after which new ones begin afresh, at some hundred bytes each. */
+const MAX_COMPILED = 300_000;
+
+/** Expressions beyond those. Grammars that somebody wrote make some thousands. */
+const MAX_GATHERED = 300_000;
 
 /** Makes the constraints of answers; one for each model, for it keeps what was compiled. */
 export class Grammars {
@@ -57,12 +60,14 @@ export class Grammars {
     const wish = readRequest(request);
     if (!wish) return undefined;
     this.#vocabulary ??= new Vocabulary(this.#tokenizer, this.#endTokens);
-    if (!this.#workshop || this.#workshop.automaton.make.size > MAX_EXPRESSIONS) {
+    if (!this.#workshop || this.#workshop.automaton.make.kept > MAX_COMPILED) {
       this.#workshop = new Workshop(this.#vocabulary, this.#endTokens);
     }
     return this.#workshop.constraint(wish);
   }
 }
+
+type JsonWish = Exclude<ResponseFormat, { type: 'text' }>;
 
 /** What an answer must be. */
 interface Wish {
@@ -70,7 +75,7 @@ interface Wish {
   readonly key: string;
   /** What messages call it. */
   readonly what: string;
-  readonly json: Exclude<ResponseFormat, { type: 'text' }> | undefined;
+  readonly json: JsonWish | undefined;
   readonly calls:
     | {
         readonly format: 'xml' | 'hermes';
@@ -121,7 +126,7 @@ function readRequest(request: ConstraintRequest): Wish | undefined {
     request.startsInReasoning,
   ]);
   const rest = { key, json, startsInReasoning: request.startsInReasoning === true };
-  const what = json ? describeFormat(json) : 'toolChoice';
+  const what = json ? describeFormat(json) : mustCall ? 'toolChoice' : 'a call of the tools';
   if (definitions.length === 0 || !toolCallFormat) {
     return json ? { ...rest, what, calls: undefined } : undefined;
   }
@@ -135,7 +140,7 @@ function readRequest(request: ConstraintRequest): Wish | undefined {
   return { ...rest, what, calls: { format: toolCallFormat, tools, use, callable, max } };
 }
 
-function checkedFormat(format: ResponseFormat | undefined): Wish['json'] {
+function checkedFormat(format: ResponseFormat | undefined): JsonWish | undefined {
   if (format === undefined || format.type === 'text') return undefined;
   if (format.type === 'json_object' || format.type === 'json_schema') return format;
   return invalid(
@@ -144,7 +149,7 @@ function checkedFormat(format: ResponseFormat | undefined): Wish['json'] {
   );
 }
 
-function describeFormat(format: NonNullable<Wish['json']>): string {
+function describeFormat(format: JsonWish): string {
   if (format.type === 'json_object') return 'responseFormat json_object';
   return `responseFormat json_schema${format.name === undefined ? '' : ` "${format.name}"`}`;
 }
@@ -167,7 +172,8 @@ class Workshop {
     this.#json = new JsonText(texts);
     this.#turns = new Turns(texts);
     make.endSetup();
-    this.automaton = { make, vocabulary, masks: new Masks(make, vocabulary, endTokens) };
+    const masks = new Masks(make, vocabulary, endTokens);
+    this.automaton = { make, vocabulary, masks, maxGathered: MAX_GATHERED };
   }
 
   constraint(wish: Wish): TokenConstraint {
@@ -194,27 +200,42 @@ class Workshop {
   }
 
   #turn({ json, calls, startsInReasoning }: Wish): Expression {
-    const { make } = this.automaton;
     const turns = this.#turns;
-    const content = json && this.#content(json);
     const grammar = calls && this.#callGrammar(calls.format, calls.tools);
-    let turn = content!;
-    if (calls && grammar) {
-      const { callable, max, use } = calls;
+    let turn: Expression;
+    if (!calls || !grammar || (json && calls.use === 'not')) {
+      turn = this.#content(json!, this.#json);
+    } else if (calls.use === 'not') {
+      // Reasoning is text like any other then.
+      return turns.text(grammar);
+    } else if (calls.use === 'must') {
+      turn = turns.calls(grammar, calls.callable, calls.max);
+    } else {
       const isLoose = (tool: Tool) => !tool.strict;
-      if (use === 'must') turn = turns.calls(grammar, callable, max);
-      else if (use === 'may' && content) {
-        turn = make.alternatives(content, turns.calls(grammar, callable, max, isLoose));
-      } else if (use === 'may') turn = turns.textAndCalls(grammar, callable, max, isLoose);
-      else if (!content) return turns.text(grammar);
+      turn = json
+        ? this.#contentOrCalls(
+            json,
+            grammar,
+            turns.calls(grammar, calls.callable, calls.max, isLoose),
+          )
+        : turns.textAndCalls(grammar, calls.callable, calls.max, isLoose);
     }
     return startsInReasoning ? turns.afterReasoning(turn) : turn;
   }
 
-  #content(format: NonNullable<Wish['json']>): Expression {
+  /** JSON that cannot be taken for calls, or calls. */
+  #contentOrCalls(json: JsonWish, grammar: CallGrammar, calls: Expression): Expression {
+    const { make } = this.automaton;
+    const text = new JsonText(this.#json.texts, { avoided: grammar.openers, oneLine: true });
+    const call = make.sequence(grammar.marks, make.anything);
+    const content = make.intersection(this.#content(json, text), make.complement(call));
+    return make.alternatives(content, calls);
+  }
+
+  #content(format: JsonWish, json: JsonText): Expression {
     const schema = format.type === 'json_object' ? { type: 'object' } : format.schema;
     const document = new SchemaDocument(schema, describeFormat(format));
-    const compiler = new SchemaCompiler(this.#json, document, { inOrder: true });
+    const compiler = new SchemaCompiler(json, document, { inOrder: true });
     const value = compiler.value([document.root]);
     compiler.finish();
     return value;

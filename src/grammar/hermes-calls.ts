@@ -13,6 +13,7 @@ export class HermesCalls implements CallGrammar {
   readonly openers = [OPENER];
   readonly marks: Expression;
   readonly #json: JsonText;
+  readonly #known = new WeakMap<Tool, Expression>();
 
   constructor(json: JsonText, tools: readonly Tool[]) {
     this.#json = json;
@@ -31,10 +32,14 @@ export class HermesCalls implements CallGrammar {
     );
   }
 
-  #arguments({ document, schemas }: Tool): Expression {
-    const compiler = new SchemaCompiler(this.#json, document, { inOrder: false });
-    const value = compiler.value(schemas);
-    compiler.finish();
+  #arguments(tool: Tool): Expression {
+    let value = this.#known.get(tool);
+    if (!value) {
+      const compiler = new SchemaCompiler(this.#json, tool.document, { inOrder: false });
+      value = compiler.value(tool.schemas);
+      compiler.finish();
+      this.#known.set(tool, value);
+    }
     return value;
   }
 

@@ -110,20 +110,27 @@ export class Texts {
   }
 }
 
+/** Options of {@link JsonText}. */
+export interface JsonTextOptions {
+  /** What the JSON must not contain. They are texts of which a part can only be within a string. */
+  readonly avoided?: readonly string[];
+  /** Whether all is in one line. Default false. */
+  readonly oneLine?: boolean;
+}
+
 /** What JSON consists of. White space is limited, so that a model cannot go on with it for ever. */
 export class JsonText {
   readonly texts: Texts;
   readonly #make: Expressions;
   /** What must not occur in strings. */
   readonly #avoided: Expression | undefined;
-  /** Nothing, a space, or a new line with indentation. */
+  /** Nothing, a space, or, if there may be lines, a new line with indentation. */
   readonly space: Expression;
   readonly #comma: Expression;
   /** Any value. */
   readonly any: Rule;
 
-  /** @param avoided Texts that the JSON must not contain; they are such as occur in strings only. */
-  constructor(texts: Texts, avoided: readonly string[] = []) {
+  constructor(texts: Texts, { avoided = [], oneLine = false }: JsonTextOptions = {}) {
     this.texts = texts;
     this.#make = texts.make;
     const make = this.#make;
@@ -133,7 +140,7 @@ export class JsonText {
         : texts.containing(...avoided.map((text) => make.literal(text)));
     const blank = make.bytes(ByteSet.of([0x20]));
     const line = make.sequence(make.bytes(ByteSet.of([0x0a])), make.repeat(blank, 0, MAX_INDENT));
-    this.space = make.alternatives(make.epsilon, blank, line);
+    this.space = make.alternatives(make.epsilon, blank, ...(oneLine ? [] : [line]));
     this.#comma = make.sequence(make.literal(','), this.space);
     this.any = make.rule();
     this.any.definition = make.alternatives(

@@ -1,12 +1,16 @@
 import { MowgliError } from '../errors.ts';
-import { type Expression, Sequence } from './expression.ts';
+import { type Expression, Lexeme, Sequence } from './expression.ts';
 import type { Expressions } from './expressions.ts';
 import { LruMap } from './lru-map.ts';
 import type { State } from './state.ts';
-import type { Vocabulary } from './vocabulary.ts';
+import { BEYOND_ASCII, byteGroups, nextInUtf8, type Vocabulary } from './vocabulary.ts';
 
 /** Masks that are kept; one of 151,669 tokens takes 19 KB. */
 const KEPT = 256;
+/** Nodes below one that make it worth while to look for a way past them. */
+const MANY = 16;
+/** Bytes that are left for the end of a text when its counts are disregarded. */
+const SPARE = 16;
 /** Expressions that one walk may add. Ordinary grammars add some hundreds. */
 const MAX_ADDED = 150_000;
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
@@ -20,8 +24,20 @@ interface Mask {
 
 /** The tokens that stay within the first part of a sequence. */
 interface InnerMask extends Mask {
-  /** Nodes of the vocabulary that have children and where the first part may be over. */
-  readonly exits: readonly number[];
+  /**
+   * Nodes of the vocabulary that have children and where the first part may be over. Only where
+   * something comes behind it.
+   */
+  readonly exits: readonly number[] | undefined;
+}
+
+/** A node on the way of a walk. */
+interface Step {
+  state: State;
+  /** How much more the completion of the true state is than that of the state that stands for it. */
+  shift: number;
+  /** Completions up to this are sure to be possible for the true state as well. */
+  slack: number;
 }
 
 /**
@@ -37,21 +53,19 @@ export class Masks {
   readonly #whole = new LruMap<State, Mask>(KEPT);
   readonly #inner = new LruMap<State, InnerMask>(KEPT);
   readonly #limited = new LruMap<string, Mask>(KEPT);
-  /** The states on the way to a node, by its depth. */
-  readonly #path: State[] = [];
-  readonly #scratch: Uint32Array;
+  /** What is on the way to a node, by its depth. */
+  readonly #path: Step[] = [];
 
   constructor(make: Expressions, vocabulary: Vocabulary, endTokens: readonly number[]) {
     this.#make = make;
     this.#vocabulary = vocabulary;
     this.#endTokens = endTokens;
     this.#words = Math.ceil(vocabulary.size / 32);
-    this.#scratch = new Uint32Array(this.#words);
   }
 
   /**
-   * The tokens after which `budget` further ones complete the text. Good until the next call, and not
-   * to be written to.
+   * The tokens after which `budget` further ones complete the text. Not to be written to: many callers
+   * get the same.
    */
   allowed(state: State, budget: number): Uint32Array {
     let mask = this.#whole.get(state);
@@ -61,9 +75,9 @@ export class Masks {
       this.#whole.set(state, mask);
     }
     if (mask.most <= budget) return mask.words;
-    this.#scratch.fill(0);
-    this.#compose(state, budget, this.#scratch);
-    return this.#scratch;
+    const words = new Uint32Array(this.#words);
+    this.#compose(state, budget, words);
+    return words;
   }
 
   /** Lets go of what was kept, because states were forgotten. */
@@ -83,7 +97,7 @@ export class Masks {
         : [expression, make.epsilon];
     const clamped = head.clamp(this.#vocabulary.maxBytes, make);
     const further = make.completion(tail) + make.completion(head) - make.completion(clamped);
-    const inner = this.#innerMask(clamped);
+    const inner = this.#innerMask(clamped, tail !== make.epsilon);
     let most = further;
     if (budget >= further) {
       const left = budget - further;
@@ -93,7 +107,7 @@ export class Masks {
     }
     if (tail !== make.epsilon) {
       const behind = make.stateOf(tail);
-      for (const node of inner.exits) {
+      for (const node of inner.exits!) {
         const found =
           node === 0
             ? this.#compose(behind, budget, words)
@@ -105,15 +119,14 @@ export class Masks {
     return most;
   }
 
-  #innerMask(head: Expression): InnerMask {
+  #innerMask(head: Expression, hasTail: boolean): InnerMask {
     const state = this.#make.stateOf(head);
-    let mask = this.#inner.get(state);
-    if (!mask) {
-      const words = new Uint32Array(this.#words);
-      const exits: number[] = head.nullable ? [0] : [];
-      mask = { words, exits, most: this.#walk(state, 0, NO_LIMIT, words, exits) };
-      this.#inner.set(state, mask);
-    }
+    const known = this.#inner.get(state);
+    if (known && (known.exits || !hasTail)) return known;
+    const words = new Uint32Array(this.#words);
+    const exits = hasTail ? (head.nullable ? [0] : []) : undefined;
+    const mask = { words, exits, most: this.#walk(state, 0, NO_LIMIT, words, exits) };
+    this.#inner.set(state, mask);
     return mask;
   }
 
@@ -130,43 +143,154 @@ export class Masks {
 
   /**
    * Adds the tokens that go on from a node in a state to `words`, and the nodes where the text may be
-   * over to `exits`.
+   * over to `exits`. The most that any of them leaves to be completed is returned.
    */
-  #walk(state: State, root: number, budget: number, words: Uint32Array, exits?: number[]): number {
+  #walk(start: State, root: number, budget: number, words: Uint32Array, exits?: number[]): number {
+    const known = exits?.length;
+    const most = this.#tryWalk(start, root, budget, words, true, exits);
+    if (most !== undefined) return most;
+    if (exits) exits.length = known!;
+    return this.#tryWalk(start, root, budget, words, false, exits)!;
+  }
+
+  /**
+   * The same. With `skips`, states without counts stand for those whose counts are out of reach, so that
+   * loops are met more often; `undefined` when that cannot tell all.
+   */
+  #tryWalk(
+    start: State,
+    root: number,
+    budget: number,
+    words: Uint32Array,
+    skips: boolean,
+    exits: number[] | undefined,
+  ): number | undefined {
     const make = this.#make;
-    const { byteOf, depthOf, endOf, tokenOf, twinsOf } = this.#vocabulary;
+    const { byteOf, depthOf, endOf, tokenOf, groupsBelow, isTextBelow, heightOf } =
+      this.#vocabulary;
     const dead = make.stateOf(make.empty);
-    const most = make.size + MAX_ADDED;
+    const sizeLimit = make.size + MAX_ADDED;
     const path = this.#path;
-    path[depthOf[root]!] = state;
-    let longest = 0;
-    for (let node = root + 1, end = endOf[root]!; node < end; ) {
+    const rootDepth = depthOf[root]!;
+    path[rootDepth] = { state: start, shift: 0, slack: Number.POSITIVE_INFINITY };
+    let most = 0;
+    for (let node = root + 1, last = endOf[root]!; node < last; ) {
+      const end = endOf[node]!;
       const depth = depthOf[node]!;
       const before = path[depth - 1]!;
       const byte = byteOf[node]!;
-      let next = before.next[before.classes.of[byte]!];
-      if (next === undefined) {
-        next = make.next(before, byte);
-        if (make.size > most) throw tooComplex();
+      let state = before.state.next[before.state.classes.of[byte]!];
+      if (state === undefined) {
+        state = make.next(before.state, byte);
+        if (make.size > sizeLimit) throw tooComplex();
       }
-      if (next === dead) {
-        node = endOf[node]!;
+      if (state === dead) {
+        node = end;
         continue;
       }
-      path[depth] = next;
+      let { shift, slack } = before;
+      let isLoop = false;
+      if (end - node > MANY) {
+        const unlimited = this.#unlimited(state);
+        const height = heightOf[node]! + (state.sharesCounts ? SPARE : 0);
+        if (skips && unlimited !== state && height <= state.reach) {
+          const difference = make.completionOf(state) - make.completionOf(unlimited);
+          // A minimum that is left out makes completions too long for what comes farther behind.
+          if (difference === 0 || budget === NO_LIMIT) {
+            shift += difference;
+            if (state.sharesCounts) slack = Math.min(slack, state.reach + 1 - heightOf[node]!);
+            state = unlimited;
+          }
+        }
+        const loops = state.loops < 0 ? this.#loops(state) : state.loops;
+        const beyond = isTextBelow[node] === 1 ? 0 : 1 << BEYOND_ASCII;
+        isLoop = (groupsBelow[node]! & (~loops | beyond)) === 0 && !(exits && state.nullable);
+      }
       const token = tokenOf[node]!;
-      if (token >= 0) {
-        const missing = next.completion < 0 ? make.completionOf(next) : next.completion;
+      if (isLoop || token >= 0) {
+        const completion = make.completionOf(state);
+        // With counts, it might not be possible to complete it so.
+        if (completion > slack && completion < Number.POSITIVE_INFINITY) return undefined;
+        const missing = completion + shift;
         if (missing <= budget) {
-          if (missing > longest) longest = missing;
-          words[token >> 5]! |= 1 << (token & 31);
-          if (twinsOf.size > 0) for (const twin of twinsOf.get(token) ?? []) set(words, twin);
+          if (missing > most) most = missing;
+          if (isLoop) this.#addAll(node, words);
+          else this.#add(token, words);
         }
       }
-      if (exits && next.nullable && endOf[node]! > node + 1) exits.push(node);
+      if (isLoop) {
+        // Whatever comes below, it is this state again.
+        node = end;
+        continue;
+      }
+      const here = path[depth];
+      if (here) {
+        here.state = state;
+        here.shift = shift;
+        here.slack = slack;
+      } else {
+        path[depth] = { state, shift, slack };
+      }
+      if (exits && state.nullable && end > node + 1) exits.push(node);
       node++;
     }
-    return longest;
+    return most;
+  }
+
+  #add(token: number, words: Uint32Array): void {
+    words[token >> 5]! |= 1 << (token & 31);
+    const { twinsOf } = this.#vocabulary;
+    if (twinsOf.size > 0) for (const twin of twinsOf.get(token) ?? []) set(words, twin);
+  }
+
+  /** Adds the token at a node and all below it. */
+  #addAll(node: number, words: Uint32Array): void {
+    const { tokensBefore, inOrder, endOf } = this.#vocabulary;
+    const last = tokensBefore[endOf[node]!]!;
+    for (let i = tokensBefore[node]!; i < last; i++) this.#add(inOrder[i]!, words);
+  }
+
+  /** A state without counts that few bytes cannot reach. */
+  #unlimited(state: State): State {
+    if (!state.unlimited) {
+      const { expression } = state;
+      state.unlimited = state;
+      if (expression instanceof Lexeme && expression.reach < Number.POSITIVE_INFINITY) {
+        state.reach = expression.reach;
+        state.sharesCounts = expression.sharesCounts;
+        state.unlimited = this.#make.stateOf(expression.unlimited(this.#make));
+      }
+    }
+    return state.unlimited;
+  }
+
+  /** The groups of bytes after each of which a state is the same again. */
+  #loops(state: State): number {
+    const make = this.#make;
+    let loops = 0x7fffffff;
+    for (let byte = 0; byte < 128; byte++) {
+      const bit = 1 << byteGroups[byte]!;
+      if (loops & bit && make.next(state, byte) !== state) loops &= ~bit;
+    }
+    // A few letters tell whether it is worth while to try all characters.
+    const isText = loops !== 0 && this.#returns(state, state, 0, new Set());
+    // The highest bit is a sign to JavaScript, where -1 means unknown: as a positive number it is fine.
+    state.loops = isText ? loops + 2 ** BEYOND_ASCII : loops;
+    return state.loops;
+  }
+
+  /** Whether each character beyond ASCII leads back to `origin`, from within one in a state of UTF-8. */
+  #returns(origin: State, state: State, within: number, seen: Set<string>): boolean {
+    const key = `${state.expression.id},${within}`;
+    if (seen.has(key)) return true;
+    seen.add(key);
+    for (let byte = 0x80; byte < 256; byte++) {
+      const then = nextInUtf8(within, byte);
+      if (then < 0) continue;
+      const next = this.#make.next(state, byte);
+      if (then === 0 ? next !== origin : !this.#returns(origin, next, then, seen)) return false;
+    }
+    return true;
   }
 }
 

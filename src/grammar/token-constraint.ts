@@ -6,14 +6,13 @@ import type { Masks } from './masks.ts';
 import type { State } from './state.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
-/** Expressions that are kept from token to token, at about 300 bytes each. */
-const MAX_KEPT = 300_000;
-
 /** What constraints of one model share. */
 export interface Automaton {
   readonly make: Expressions;
   readonly vocabulary: Vocabulary;
   readonly masks: Masks;
+  /** Expressions that may gather from token to token, at some hundred bytes each. */
+  readonly maxGathered: number;
 }
 
 /** Holds one generation to an expression. */
@@ -30,8 +29,8 @@ export class GrammarConstraint implements TokenConstraint {
   }
 
   allowed(remaining: number): Uint32Array {
-    const { make, masks } = this.#automaton;
-    if (make.size > MAX_KEPT) {
+    const { make, masks, maxGathered } = this.#automaton;
+    if (make.size - make.kept > maxGathered) {
       make.forget();
       masks.forget();
       this.#state = make.stateOf(this.#state.expression);

@@ -1,6 +1,7 @@
 import { MowgliError } from '../errors.ts';
 import { type OfferedTool, offeredTools } from '../text/tool-calls/offered-tools.ts';
-import { isRecord, SchemaDocument, type SchemaNode } from './schema/document.ts';
+import { isRecord } from '../text/tool-calls/value-types.ts';
+import { SchemaDocument, type SchemaNode } from './schema/document.ts';
 
 /** A tool, as a grammar needs it. */
 export interface Tool {

@@ -1,3 +1,4 @@
+import { MowgliError } from '../errors.ts';
 import type { CallGrammar } from './call-grammar.ts';
 import type { Expression } from './expression.ts';
 import type { Texts } from './json-text.ts';
@@ -30,11 +31,7 @@ export class Turns {
     isLoose: (tool: Tool) => boolean = () => false,
   ): Expression {
     const { make } = this.#texts;
-    const call = make.rule();
-    call.definition = make.alternatives(
-      ...tools.map((tool) => grammar.call(tool, { loose: isLoose(tool) })),
-    );
-    make.settle([call]);
+    const call = this.#anyCall(grammar, tools, isLoose);
     return make.sequence(call, this.#furtherCalls(call, max));
   }
 
@@ -52,11 +49,7 @@ export class Turns {
   ): Expression {
     const { make } = this.#texts;
     const text = this.text(grammar);
-    const further = make.rule();
-    further.definition = make.alternatives(
-      ...tools.map((tool) => grammar.call(tool, { loose: isLoose(tool) })),
-    );
-    make.settle([further]);
+    const further = this.#anyCall(grammar, tools, isLoose);
     const withCalls = grammar.openers.map((opener) => {
       const bodies = tools.map((tool) =>
         grammar.call(tool, { loose: isLoose(tool), behind: opener }),
@@ -68,6 +61,31 @@ export class Turns {
       );
     });
     return make.alternatives(text, ...withCalls);
+  }
+
+  #anyCall(
+    grammar: CallGrammar,
+    tools: readonly Tool[],
+    isLoose: (tool: Tool) => boolean,
+  ): Expression {
+    const { make } = this.#texts;
+    const call = make.rule();
+    const calls = tools.map((tool) => {
+      const { givenUp } = make;
+      const one = grammar.call(tool, { loose: isLoose(tool) });
+      if (make.completion(one) === Number.POSITIVE_INFINITY && make.givenUp === givenUp) {
+        throw new MowgliError(
+          'OPTION_INVALID',
+          `${tool.document.name}: the tool cannot be called, because no arguments match the schema ` +
+            'in the format in which this model writes calls. Correct what contradicts itself, and ' +
+            'name the types of parameters.',
+        );
+      }
+      return one;
+    });
+    call.definition = make.alternatives(...calls);
+    make.settle([call]);
+    return call;
   }
 
   #furtherCalls(call: Expression, max: number): Expression {

@@ -1,6 +1,45 @@
 import { MowgliError } from '../errors.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
+/** The group of the bytes of characters beyond ASCII. */
+export const BEYOND_ASCII = 31;
+
+/**
+ * Bytes put into at most 32 groups, so that a set of them is a word. ASCII that grammars tell apart is
+ * apart; bytes of longer characters are one group.
+ */
+export const byteGroups = groupBytes([
+  '"',
+  '\\',
+  '<',
+  '>',
+  '/',
+  '\n',
+  '\r\t',
+  ' ',
+  '0123456789',
+  'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+  'abcdefghijklmnopqrstuvwxyz',
+  '_',
+  '-+',
+  '.',
+  ',',
+  ':',
+  '[]',
+  '{}',
+  '()',
+  "'`",
+]);
+function groupBytes(groups: readonly string[]): Uint8Array {
+  const of = new Uint8Array(256).fill(groups.length, 0, 128).fill(BEYOND_ASCII, 128);
+  // Control characters are seldom, and never among those of the other groups.
+  of.fill(groups.length + 1, 0, 0x20);
+  for (const [group, text] of groups.entries()) {
+    for (const character of text) of[character.charCodeAt(0)] = group;
+  }
+  return of;
+}
+
 /** Below this many tokens, sorting them by a byte is quicker than counting bytes. */
 const FEW = 48;
 
@@ -22,6 +61,16 @@ export class Vocabulary {
   readonly endOf: Uint32Array;
   /** The token that a node is the end of, or -1. */
   readonly tokenOf: Int32Array;
+  /** How many tokens come before a node, in the order of nodes. */
+  readonly tokensBefore: Uint32Array;
+  /** The tokens in the order of nodes. */
+  readonly inOrder: Int32Array;
+  /** The groups of the bytes below a node, a bit for each. */
+  readonly groupsBelow: Uint32Array;
+  /** Bytes from a node to the deepest one below it. */
+  readonly heightOf: Uint16Array;
+  /** Whether all that begins behind a node is whole characters. */
+  readonly isTextBelow: Uint8Array;
   /** Further tokens with the same bytes as another one. */
   readonly twinsOf: ReadonlyMap<number, readonly number[]>;
   /** Bytes of all tokens, one after the other. */
@@ -58,11 +107,18 @@ export class Vocabulary {
 
     const builder = new TrieBuilder(this.#bytes, this.#offsets, Int32Array.from(tokens));
     builder.build();
-    this.nodes = builder.count;
-    this.byteOf = builder.byteOf.slice(0, builder.count);
-    this.depthOf = builder.depthOf.slice(0, builder.count);
-    this.endOf = builder.endOf.slice(0, builder.count);
-    this.tokenOf = builder.tokenOf.slice(0, builder.count);
+    const { count } = builder;
+    this.nodes = count;
+    this.byteOf = builder.byteOf.slice(0, count);
+    this.depthOf = builder.depthOf.slice(0, count);
+    this.endOf = builder.endOf.slice(0, count);
+    this.tokenOf = builder.tokenOf.slice(0, count);
+    this.tokensBefore = new Uint32Array(count + 1);
+    this.groupsBelow = new Uint32Array(count);
+    this.heightOf = new Uint16Array(count);
+    this.isTextBelow = new Uint8Array(count).fill(1);
+    this.#summarize();
+    this.inOrder = this.tokenOf.filter((token) => token >= 0);
     this.twinsOf = builder.twinsOf;
     this.#requireBytes();
   }
@@ -95,6 +151,35 @@ export class Vocabulary {
     return -1;
   }
 
+  /** Looks at what is below each node, from the last one on, so that its children are done before. */
+  #summarize(): void {
+    const { nodes, byteOf, endOf, tokenOf } = this;
+    for (let node = 0; node < nodes; node++) {
+      this.tokensBefore[node + 1] = this.tokensBefore[node]! + (tokenOf[node]! < 0 ? 0 : 1);
+    }
+    for (let node = nodes - 1; node >= 0; node--) {
+      let groups = 0;
+      let height = 0;
+      for (let child = node + 1; child < endOf[node]!; child = endOf[child]!) {
+        groups |= (1 << byteGroups[byteOf[child]!]!) | this.groupsBelow[child]!;
+        height = Math.max(height, this.heightOf[child]! + 1);
+        if (!this.#isText(child, nextInUtf8(0, byteOf[child]!))) this.isTextBelow[node] = 0;
+      }
+      this.groupsBelow[node] = groups;
+      this.heightOf[node] = height;
+    }
+  }
+
+  /** Whether a node that is reached in a state of UTF-8 leads to whole characters only. */
+  #isText(node: number, state: number): boolean {
+    if (state === 0) return this.isTextBelow[node] === 1;
+    if (state < 0 || this.tokenOf[node]! >= 0) return false;
+    for (let child = node + 1; child < this.endOf[node]!; child = this.endOf[child]!) {
+      if (!this.#isText(child, nextInUtf8(state, this.byteOf[child]!))) return false;
+    }
+    return true;
+  }
+
   #requireBytes(): void {
     for (let byte = 0; byte < 256; byte++) {
       const node = this.#child(0, byte);
@@ -106,6 +191,32 @@ export class Vocabulary {
           "and toolChoice, or use the tokenizer.json that belongs to the model's weights.",
       );
     }
+  }
+}
+
+/**
+ * The state of UTF-8 behind a byte: 0 behind a whole character, -1 where there can be none. Others are
+ * how many bytes are missing, and four for lead bytes after which not every continuation is allowed.
+ */
+export function nextInUtf8(state: number, byte: number): number {
+  const continues = byte >= 0x80 && byte < 0xc0;
+  switch (state) {
+    case 0:
+      if (byte < 0x80) return 0;
+      if (byte < 0xc2 || byte > 0xf4) return -1;
+      if (byte < 0xe0) return 1;
+      if (byte < 0xf0) return byte === 0xe0 ? 4 : byte === 0xed ? 5 : 2;
+      return byte === 0xf0 ? 6 : byte === 0xf4 ? 7 : 3;
+    case 4:
+      return continues && byte >= 0xa0 ? 1 : -1;
+    case 5:
+      return continues && byte < 0xa0 ? 1 : -1;
+    case 6:
+      return continues && byte >= 0x90 ? 2 : -1;
+    case 7:
+      return continues && byte < 0x90 ? 2 : -1;
+    default:
+      return continues ? state - 1 : -1;
   }
 }
 

@@ -29,11 +29,12 @@ export class XmlCalls implements CallGrammar {
   readonly #json: JsonText;
   /** Values that the parser reads to where they end. */
   readonly #readable: Expression;
+  readonly #known = new WeakMap<Tool, Expression>();
 
   constructor(texts: Texts) {
     this.#texts = texts;
     const { make } = texts;
-    this.#json = new JsonText(texts, [...OPENERS, '</parameter>']);
+    this.#json = new JsonText(texts, { avoided: [...OPENERS, '</parameter>'] });
     const literals = (list: readonly string[]) =>
       make.alternatives(...list.map((text) => make.literal(text)));
     this.marks = literals(OPENERS);
@@ -62,11 +63,20 @@ export class XmlCalls implements CallGrammar {
     const before = unwrapped ? `${FUNCTION}${name}>\n` : `${WRAPPER}\n${FUNCTION}${name}>\n`;
     return make.sequence(
       make.literal(before.slice(behind.length)),
-      loose ? this.#anyParameters(tool) : this.#parameters(tool),
+      loose ? this.#anyParameters(tool) : this.#knownParameters(tool),
       unwrapped
         ? make.sequence(make.literal('</function>'), make.optional(make.literal('\n</tool_call>')))
         : make.literal('</function>\n</tool_call>'),
     );
+  }
+
+  #knownParameters(tool: Tool): Expression {
+    let parameters = this.#known.get(tool);
+    if (!parameters) {
+      parameters = this.#parameters(tool);
+      this.#known.set(tool, parameters);
+    }
+    return parameters;
   }
 
   #parameters(tool: Tool): Expression {
@@ -80,7 +90,7 @@ export class XmlCalls implements CallGrammar {
           return required ? [{ name: make.empty, value: make.empty, required }] : [];
         }
         const types = offered.parameters.get(name) ?? offered.otherTypes;
-        return [{ name: parameter(name), value: this.#value(compiler, nodes, types), required }];
+        return [{ name: this.#name(name), value: this.#value(compiler, nodes, types), required }];
       });
       const names = listed.map(({ name }) => name);
       const other =
@@ -91,10 +101,10 @@ export class XmlCalls implements CallGrammar {
     });
     compiler.finish();
     return make.alternatives(...lists);
+  }
 
-    function parameter(name: string): Expression {
-      return make.literal(`<parameter=${name}>\n`);
-    }
+  #name(name: string): Expression {
+    return this.#texts.make.literal(`<parameter=${name}>\n`);
   }
 
   /** Parameters with any text for values. */
@@ -104,7 +114,7 @@ export class XmlCalls implements CallGrammar {
     const value = make.lexeme(make.sequence(this.#readable, end));
     const names = [...offered.parameters.keys()].filter(isWritable);
     const members = names.map((name) => ({
-      name: make.literal(`<parameter=${name}>\n`),
+      name: this.#name(name),
       value,
       required: false,
     }));

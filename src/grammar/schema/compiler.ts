@@ -1,10 +1,11 @@
+import { isRecord } from '../../text/tool-calls/value-types.ts';
 import type { Encoding } from '../encoding.ts';
 import type { Expression, Rule } from '../expression.ts';
 import type { Expressions } from '../expressions.ts';
 import type { JsonText } from '../json-text.ts';
 import { PatternError } from '../pattern.ts';
 import { AlternativeReader } from './alternatives.ts';
-import { isRecord, type SchemaDocument, type SchemaNode } from './document.ts';
+import type { SchemaDocument, SchemaNode } from './document.ts';
 import {
   type Facets,
   isAnyContainer,

@@ -1,4 +1,5 @@
 import { MowgliError } from '../../errors.ts';
+import { isRecord, referencePath } from '../../text/tool-calls/value-types.ts';
 
 export type SchemaObject = Readonly<Record<string, unknown>>;
 
@@ -13,11 +14,11 @@ export interface SchemaNode {
 export class SchemaDocument {
   readonly root: SchemaNode;
   /** What messages call the schema. */
-  readonly #name: string;
+  readonly name: string;
   readonly #nodes = new Map<string, SchemaNode>();
 
   constructor(schema: unknown, name: string) {
-    this.#name = name;
+    this.name = name;
     this.root = this.node(schema, '#');
   }
 
@@ -43,19 +44,17 @@ export class SchemaDocument {
   resolve(from: SchemaNode, reference: unknown): SchemaNode {
     const where = at(from.pointer, '$ref');
     if (typeof reference !== 'string') this.refuse(where, 'a reference is a string');
-    if (!/^#(\/|$)/.test(reference)) {
+    const path = referencePath(reference);
+    if (!path) {
       this.refuse(where, `${JSON.stringify(reference)} is not within this schema (#/$defs/...)`);
     }
     let found: unknown = this.root.schema;
-    const path: string[] = [];
-    for (const part of reference.split('/').slice(1)) {
-      const key = decode(part).replaceAll('~1', '/').replaceAll('~0', '~');
+    for (const key of path) {
       const within = Array.isArray(found) || isRecord(found);
       if (!within || !Object.hasOwn(found as object, key)) {
         this.refuse(where, `nothing stands at ${JSON.stringify(reference)}`);
       }
       found = (found as Record<string, unknown>)[key];
-      path.push(key);
     }
     return this.node(found, at('#', ...path));
   }
@@ -63,7 +62,7 @@ export class SchemaDocument {
   refuse(pointer: string, problem: string): never {
     throw new MowgliError(
       'OPTION_INVALID',
-      `${this.#name}: ${pointer}: ${problem}. Output is only constrained by what can be obeyed ` +
+      `${this.name}: ${pointer}: ${problem}. Output is only constrained by what can be obeyed ` +
         'exactly; change this part of the schema, or leave it out.',
     );
   }
@@ -72,16 +71,4 @@ export class SchemaDocument {
 export function at(pointer: string, ...path: readonly (string | number)[]): string {
   const parts = path.map((part) => `${part}`.replaceAll('~', '~0').replaceAll('/', '~1'));
   return [pointer, ...parts].join('/');
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }

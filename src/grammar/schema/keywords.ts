@@ -1,11 +1,6 @@
+import { isRecord } from '../../text/tool-calls/value-types.ts';
 import { nextUp } from '../numbers.ts';
-import {
-  at,
-  isRecord,
-  type SchemaDocument,
-  type SchemaNode,
-  type SchemaObject,
-} from './document.ts';
+import { at, type SchemaDocument, type SchemaNode, type SchemaObject } from './document.ts';
 import { type ArrayPart, anyValue, type Facets, type JsonType, TYPES } from './facets.ts';
 import { formats } from './formats.ts';
 

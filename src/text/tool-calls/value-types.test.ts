@@ -20,6 +20,9 @@ describe('types of a schema', () => {
     [{ const: true }, ['boolean']],
     [{ $ref: '#/$defs/Unit' }, ['string']],
     [{ anyOf: [{ $ref: '#/$defs/N~1a~0me' }, { type: 'null' }] }, ['array', 'null']],
+    [{ $ref: '#/$defs/N~1a%7E0m%65' }, ['array']],
+    [{ $ref: '#/$defs/List/anyOf/1' }, ['boolean']],
+    [{ $ref: '#/$defs/%' }, ['string']],
     [{ $ref: '#/$defs/Loop' }, ['string']],
     [{ $ref: '#/$defs/missing' }, ['string']],
     [{ $ref: 'https://example.com/schema' }, ['string']],
@@ -33,6 +36,7 @@ describe('types of a schema', () => {
     const $defs = {
       Unit: { enum: ['celsius'] },
       'N/a~me': { type: 'array' },
+      List: { anyOf: [{ type: 'null' }, { type: 'boolean' }] },
       Loop: { $ref: '#/$defs/Loop' },
     };
     expect(types(schema, { $defs })).toEqual(expected);

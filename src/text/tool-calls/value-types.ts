@@ -50,15 +50,33 @@ export class TypeReader {
     return undefined;
   }
 
-  /** Follows a JSON pointer within the schema, `#/$defs/Name`. */
   #resolve(reference: string): unknown {
-    if (!reference.startsWith('#')) return undefined;
+    const path = referencePath(reference);
+    if (!path) return undefined;
     let found = this.#root;
-    for (const part of reference.split('/').slice(1)) {
-      const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
-      found = isRecord(found) && Object.hasOwn(found, key) ? found[key] : undefined;
+    for (const key of path) {
+      const inner = isRecord(found) || Array.isArray(found) ? found : {};
+      found = Object.hasOwn(inner, key) ? (inner as Record<string, unknown>)[key] : undefined;
     }
     return found;
+  }
+}
+
+/**
+ * The keys that a reference within a schema, a JSON pointer such as `#/$defs/Name`, leads through;
+ * `undefined` for any other reference.
+ */
+export function referencePath(reference: string): readonly string[] | undefined {
+  if (!/^#(\/|$)/.test(reference)) return undefined;
+  const parts = reference.split('/').slice(1);
+  return parts.map((part) => percentDecoded(part).replaceAll('~1', '/').replaceAll('~0', '~'));
+}
+
+function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 

@@ -29,7 +29,7 @@ async function expectAgreement(model: Model, name: FixtureName): Promise<void> {
 }
 
 describe.each(fixtureNames)('%s', (name) => {
-  test.each([1, 7, 64, 512])('in chunks of %i tokens', async (chunk) => {
+  test.each([1, 7, 512])('in chunks of %i tokens', async (chunk) => {
     const folder = await endless(fixtureFolder(name));
     const context = name === 'yarn' ? 256 : 512; // of which yarn has no more
     await using model = await loadModel(folder, { context, chunk });

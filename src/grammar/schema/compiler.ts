@@ -106,16 +106,16 @@ export class SchemaCompiler {
 
   /** The members that an object may have. Others than the listed ones only where a schema wants them. */
   members(facets: Facets): ObjectMembers {
-    const { objects, required, closed } = facets;
+    const { objects, closed } = facets;
+    const required = new Set(facets.required);
     const names = new Set(objects.flatMap(({ properties }) => [...properties.keys()]));
-    for (const name of required) names.add(name);
-    const listed = [...names].map((name) => ({
+    const listed = [...new Set([...names, ...required])].map((name) => ({
       name,
       nodes: this.#isName(facets, name) ? memberSchemas(facets, name) : undefined,
-      required: required.includes(name),
+      required: required.has(name),
     }));
     const said = objects.flatMap(({ additional }) => additional ?? []);
-    const free = said.length > 0 || objects.length + required.length === 0;
+    const free = said.length > 0 || objects.length + required.size === 0;
     const mayHaveOthers = free && !closed && !said.some((node) => node.schema === false);
     return {
       listed: listed.filter(({ nodes, required }) => nodes || required),

@@ -45,6 +45,8 @@ describe('keywords that cannot be obeyed exactly are refused, by their place', (
     [{ dependentRequired: { a: ['b'] } }, '#/dependentRequired'],
     [{ unevaluatedItems: false }, '#/unevaluatedItems'],
     [{ items: [{}, { not: { type: 'object', minProperties: 1 } }] }, '#/items/1/not'],
+    [{ type: 'object', minProperties: 2 }, '#/minProperties'],
+    [{ ...node({ type: 'null' }), minProperties: 3 }, '#/minProperties'],
     [{ type: 'number', multipleOf: 0.01 }, '#/multipleOf: only integers'],
     [{ type: 'number', multipleOf: 0 }, '#/multipleOf: it is more than 0'],
     [{ type: 'text' }, '#/type: "text" is no type'],

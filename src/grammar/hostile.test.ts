@@ -22,7 +22,7 @@ const denial = (pattern: string): [string, unknown] => [
 
 /** What must come to an end, with a text or with an error that says why not. */
 const schemas: [string, unknown][] = [
-  ['100,000 values', { enum: count(100_000).map((i) => `value ${i * 7919}`) }],
+  ['50,000 values', { enum: count(50_000).map((i) => `value ${i * 7919}`) }],
   ['a value of a million letters', { const: 'x'.repeat(1e6) }],
   ['a thousand members in any order', { type: 'object', properties: named(1000, () => ({})) }],
   [
@@ -40,7 +40,7 @@ const schemas: [string, unknown][] = [
   ],
   [
     'objects that begin alike',
-    { anyOf: count(200).map((i) => ({ properties: named(i + 1, () => ({})) })) },
+    { anyOf: count(100).map((i) => ({ properties: named(i + 1, () => ({})) })) },
   ],
   ['a billion items', { type: 'array', items: {}, minItems: 1e9 }],
   ['a billion letters', { type: 'string', minLength: 1e9 }],
@@ -129,34 +129,19 @@ describe('hostile schemas come to an end', () => {
   test.each(schemas)('%s', (_, schema) => {
     const grammars = new Grammars(tokenizer, endTokens);
     const start = performance.now();
-    let worst = 0;
     try {
       const random = new Random('hostile');
       for (const tokens of [12, 150]) {
         const constraint = grammars.constraint({
           responseFormat: { type: 'json_schema', schema: schema as object },
         })!;
-        const timed = {
-          allowed(remaining: number) {
-            const before = performance.now();
-            const words = constraint.allowed(remaining);
-            worst = Math.max(worst, performance.now() - before);
-            return words;
-          },
-          accept: (token: number) => constraint.accept(token),
-          get finished() {
-            return constraint.finished;
-          },
-        };
-        const text = tokenizer.decode(randomWalk(timed, tokenizer, endTokens, random, tokens));
+        const text = tokenizer.decode(randomWalk(constraint, tokenizer, endTokens, random, tokens));
         expect(() => JSON.parse(text), text).not.toThrow();
       }
     } catch (error) {
       expect(error).toBeInstanceOf(MowgliError);
       expect(error).toMatchObject({ code: 'OPTION_INVALID' });
-      if (process.env.SHOW) console.log((error as Error).message.slice(0, 200));
     }
-    if (process.env.SHOW) console.log(_, (performance.now() - start).toFixed(0), worst.toFixed(1));
     // Far more than an idle machine needs, far less than what grows without bound.
     expect(performance.now() - start).toBeLessThan(20_000);
     expect(process.memoryUsage().heapUsed / 2 ** 20).toBeLessThan(1500);

@@ -115,7 +115,8 @@ export class SchemaCompiler {
       required: required.has(name),
     }));
     const said = objects.flatMap(({ additional }) => additional ?? []);
-    const free = said.length > 0 || objects.length + required.size === 0;
+    const tooFew = facets.minProperties > listed.filter(({ nodes }) => nodes).length;
+    const free = said.length > 0 || objects.length + required.size === 0 || tooFew;
     const mayHaveOthers = free && !closed && !said.some((node) => node.schema === false);
     return {
       listed: listed.filter(({ nodes, required }) => nodes || required),
@@ -280,6 +281,14 @@ export class SchemaCompiler {
   #object(facets: Facets): Expression {
     const json = this.#json;
     const { listed, others } = this.members(facets);
+    // Names that are not fixed may repeat: only one of them is sure to be new.
+    const different = listed.filter(({ nodes }) => nodes).length + 1;
+    if (others && facets.minProperties > different) {
+      this.#document.refuse(
+        `${facets.pointer}/minProperties`,
+        `it is supported up to one more than the listed properties, here ${different}`,
+      );
+    }
     const members = listed.map(({ name, nodes, required }) =>
       nodes && json.permits(JSON.stringify(name))
         ? { name: json.fixedName(name), value: json.value(this.value(nodes)), required }

@@ -14,7 +14,9 @@ export class Terminal {
 
   /** @param args As `node` takes them, without quotes in them. */
   constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    const command = [process.execPath, ...args].map((word) => `'${word}'`).join(' ');
+    const words = [process.execPath, ...args].map((word) => `'${word}'`);
+    // `exec`: a shell that stays, as Debian's does, gets each Ctrl-C as well, and ends with 130 for it.
+    const command = `exec ${words.join(' ')}`;
     this.#child = spawn('script', ['-qefc', command, '/dev/null'], {
       env: { ...process.env, TERM: 'xterm', NO_COLOR: '1', ...env },
       timeout: 100_000, // Less than a test has: one that hangs must not outlive it.

@@ -24,6 +24,7 @@ import { Random } from './random.ts';
 import { int8Rows } from './reference/int8.ts';
 import { embedding as referenceEmbedding } from './reference/ops.ts';
 import type { Values } from './reference/values.ts';
+import { thorough } from './thorough.ts';
 import { expectClose, expectSame } from './tolerance.ts';
 
 // Every kernel with every format whose values share scales, against float64 products of what the
@@ -52,6 +53,21 @@ export type Arithmetic = 'f32' | 'int8';
 
 /** Formats that can be multiplied in int8. */
 export const integerTypes = blockTypes.filter((type) => numberFormats[type].hasIntegers);
+
+/** Whether to multiply several tokens at once by matvec, too, whose kernel is the longest to compile. */
+export function hasBatches(type: NumberType): boolean {
+  return thorough || representativeTypes.includes(type);
+}
+
+/**
+ * The kernels of experts to test a format in: they are the same code on other rows, so each format has
+ * each of them in one of the arithmetics.
+ */
+export function hasExperts(type: NumberType, arithmetic: Arithmetic) {
+  const all = thorough || !integerTypes.includes(type) || type === 'Q4_0';
+  const matvec = (blockTypes.indexOf(type) % 2 === 0) === (arithmetic === 'f32');
+  return { matvec: all || matvec, matmul: all || !matvec };
+}
 
 /**
  * Rows of x, with the zeros that blocks want past the columns, and what they stand for. In int8,
@@ -107,7 +123,7 @@ async function checkLinear(
   );
 }
 
-/** @param batches also several tokens at once, whose kernel is the longest to compile */
+/** @param batches also several tokens at once */
 export async function checkMatvec(
   type: NumberType,
   arithmetic: Arithmetic,

@@ -4,7 +4,8 @@ import { type LanesVariant, lanesVariants } from '../src/kernels/lanes.ts';
 import { padded } from '../src/kernels/matrix.ts';
 import { type Addend, rmsNorm } from '../src/kernels/rmsnorm.ts';
 import { expectedRmsNorm } from './expected.ts';
-import { openTestGpu, padRows, readRows, runOnGpu, testBuffers } from './harness.ts';
+import { openTestGpu, padRows, readOutput, readRows, runOnGpu, testBuffers } from './harness.ts';
+import { expectInt8Image, int8Words } from './int8-image.ts';
 import { Random } from './random.ts';
 import { expectClose, sumError } from './tolerance.ts';
 
@@ -19,10 +20,13 @@ interface Case {
   first?: number;
   /** Outputs that are added per row, each with a weight; 0: one without. */
   slots?: number;
+  /** Whether the int8 image of the result is wanted too. */
+  q8?: boolean;
   values?: (random: Random, length: number) => Float32Array;
 }
 
-async function check(on: Gpu, variant: LanesVariant, { rows, n, first = 0, slots, values }: Case) {
+async function check(on: Gpu, variant: LanesVariant, each: Case) {
+  const { rows, n, first = 0, slots, q8 = false, values } = each;
   const random = new Random(`rmsnorm ${rows} ${n} ${slots}`);
   const buffers = testBuffers(on);
   const stride = padded(n);
@@ -31,7 +35,11 @@ async function check(on: Gpu, variant: LanesVariant, { rows, n, first = 0, slots
   const xBefore = make(random, all * n);
   const gain = random.normal(n);
   const x = await buffers.inputRows(xBefore, n);
-  const out = await buffers.outputRows(rows, stride);
+  const words = int8Words(rows, n);
+  const out = {
+    ...(await buffers.outputRows(rows, stride)),
+    ...(q8 && { q8: await buffers.output(words) }),
+  };
   const gainSlice = await buffers.input(padRows(gain, n, stride));
 
   let addend: Addend | undefined;
@@ -68,11 +76,9 @@ async function check(on: Gpu, variant: LanesVariant, { rows, n, first = 0, slots
     values: sum.subarray(first * n),
     tolerance: (i: number) => summed.tolerance(first * n + i),
   };
-  expectClose(
-    `rmsnorm of ${rows} x ${n}`,
-    await readRows(on, out, { rows, columns: n }, 'zeros'),
-    expectedRmsNorm(normalised, gain, eps),
-  );
+  const actual = await readRows(on, out, { rows, columns: n }, 'zeros');
+  expectClose(`rmsnorm of ${rows} x ${n}`, actual, expectedRmsNorm(normalised, gain, eps));
+  if (out.q8) expectInt8Image(actual, n, await readOutput(on, out.q8, words));
 }
 
 const cases: readonly Case[] = [
@@ -104,6 +110,19 @@ describe.each(lanesVariants(gpu))('rmsNorm, %s', (variant) => {
 
   it.each([1, 2, 8])('adds %i weighted experts first', async (slots) => {
     for (const each of cases) await check(gpu, variant, { ...each, slots });
+  });
+
+  it('stores the int8 image', async () => {
+    for (const each of cases) await check(gpu, variant, { ...each, slots: 2, q8: true });
+    for (const slots of [undefined, 0]) {
+      await check(gpu, variant, {
+        rows: 3,
+        n: 90,
+        first: 2,
+        q8: true,
+        ...(slots === 0 && { slots }),
+      });
+    }
   });
 });
 

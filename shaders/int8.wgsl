@@ -1,7 +1,7 @@
 // Products of groups of 32 integer weights (see quant/integers) with blocks of 32 activations in int8.
 //
 // A block of activations is 12 words: 32 signed bytes v; then in f32 the scale s, and s times the sum of
-// v[0..16], of v[16..32], and of all. An activation is s * v. See quantize.wgsl.
+// v[0..16], of v[16..32], and of all. An activation is s * v. See `quantize_block`.
 //
 // The sums of integers are exact, in one of two ways:
 //   PAIRS    two products with one multiplication, for software GPUs, where dot4I8Packed is dozens of

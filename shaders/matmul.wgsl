@@ -26,6 +26,8 @@ struct Params {
   x_stride: u32, // in octets or blocks
   y_stride: u32,
   first: u32, // of this part's outputs within a row of y
+  row_bytes: u32, // of weights
+  nothing: u32, // 0; see touch.wgsl
   divisor: u32,
   first_slot: u32,
   slots: u32,
@@ -36,6 +38,9 @@ struct Params {
 #if BROADCAST
 #define TOKENS TILE_M
 #include "broadcast"
+#if TOUCH
+#include "touch"
+#endif
 #elif INT8
 @group(0) @binding(2) var<storage, read> x: array<vec4u>;
 #else
@@ -107,10 +112,16 @@ fn main(
   let base$c = tile.base;
   let column$c = min(n0 + $cu * LANES, p.columns - 1u) * units;
   #endfor
+  var column = n0;
+#if TOUCH
+  #for c in 0..COLUMNS
+  column += touch(tile.base, n0 - lane + $cu * LANES, lane);
+  #endfor
+#endif
 #include "broadcast_columns"
   #for t in 0..TILE_M
     #for c in 0..COLUMNS
-  store(tile, $tu, n0 + $cu * LANES, sum$t_$c);
+  store(tile, $tu, column + $cu * LANES, sum$t_$c);
     #endfor
   #endfor
 }

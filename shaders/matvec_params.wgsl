@@ -13,6 +13,8 @@ struct Params {
   x_stride: u32, // in octets or blocks
   y_stride: u32,
   first: u32, // of these outputs within a row of y
+  row_bytes: u32, // of weights
+  nothing: u32, // 0; see touch.wgsl
   top_k: u32,
   table: u32, // index of expert 0 of this layer in slots
   first_slot: u32,

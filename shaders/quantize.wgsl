@@ -1,6 +1,5 @@
-// Activations in int8, in blocks of 32 with a scale s: v = round(x / s), s = max |x| / 127. For each block
-// 12 words: 32 signed bytes v; then in f32 s, and s times the sum of v[0..16], of v[16..32], and of all.
-//   x [rows, stride] f32; out [rows, blocks, 12]; a last block of less than 32 is filled up with zeros
+// Rows of activations in int8, as `quantize_block` says, for kernels that do not store them so themselves.
+//   x [rows, stride] f32; q8 [rows, blocks, 12 words]
 // One invocation per block.
 struct Params {
   count: u32, // of blocks, in all rows
@@ -10,7 +9,8 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> q8: array<vec4u>;
+#include "quantize_block"
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -21,32 +21,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let block = i % p.blocks;
   let start = i / p.blocks * p.stride4;
   var values: array<vec4f, 8>;
-  var most = vec4f();
   #for j in 0..8
   if (8u * block + $ju < p.stride4) {
     values[$j] = x[start + 8u * block + $ju];
   }
-  most = max(most, abs(values[$j]));
   #endfor
-  let largest = max(max(most.x, most.y), max(most.z, most.w));
-  let scale = largest / 127.0;
-  let inverse = select(0.0, 127.0 / largest, largest > 0.0);
-  var words: array<u32, 8>;
-  var sum_a = 0;
-  var sum_b = 0;
-  #for j in 0..8
-  {
-    let v = vec4i(round(values[$j] * inverse));
-#if j < 4
-    sum_a += (v.x + v.y) + (v.z + v.w);
-#else
-    sum_b += (v.x + v.y) + (v.z + v.w);
-#endif
-    let bytes = bitcast<vec4u>(v) & vec4u(0xffu);
-    words[$j] = (bytes.x | (bytes.y << 8u)) | ((bytes.z << 16u) | (bytes.w << 24u));
-  }
-  #endfor
-  out[3u * i] = vec4u(words[0], words[1], words[2], words[3]);
-  out[3u * i + 1u] = vec4u(words[4], words[5], words[6], words[7]);
-  out[3u * i + 2u] = bitcast<vec4u>(scale * vec4f(vec4i(1, sum_a, sum_b, sum_a + sum_b)));
+  store_q8(i, values);
 }

@@ -1,6 +1,6 @@
 import type { Values } from './values.ts';
 
-/** Activations in int8 as `shaders/quantize.wgsl` lays them out, and what they stand for. */
+/** Activations in int8 as `shaders/quantize_block.wgsl` lays them out, and what they stand for. */
 export interface Int8Rows {
   /** [rows, blocks, 12] words. */
   readonly image: Uint32Array<ArrayBuffer>;

@@ -1,7 +1,7 @@
 // BF16: the upper half of a binary32. An octet is one vec4u.
 #include "quant/octet"
 #include "quant/single"
-@group(0) @binding(1) var<storage, read> weights: array<vec4u>;
+#include "quant/vectors"
 
 fn bf16_pairs(u: vec2u) -> vec4f {
   let low = bitcast<vec2f>(u << vec2u(16u));

@@ -1,7 +1,7 @@
 // F16: IEEE 754 binary16. An octet is one vec4u.
 #include "quant/octet"
 #include "quant/single"
-@group(0) @binding(1) var<storage, read> weights: array<vec4u>;
+#include "quant/vectors"
 
 #if F16
 enable f16;

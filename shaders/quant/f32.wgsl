@@ -1,7 +1,7 @@
 // F32: IEEE 754 binary32. An octet is two vec4u.
 #include "quant/octet"
 #include "quant/single"
-@group(0) @binding(1) var<storage, read> weights: array<vec4u>;
+#include "quant/vectors"
 
 fn octet_at(base: u32, i: u32) -> Octet {
   return Octet(bitcast<vec4f>(weights[base + 2u * i]), bitcast<vec4f>(weights[base + 2u * i + 1u]));

@@ -1,6 +1,7 @@
 // Eight consecutive weights of a row, decoded.
 //
 // Every decoder in this folder declares the weights at binding 1 and gives
+//   word(i)            four bytes, counted in fours from the binding's start
 //   octet_at(base, i)  the i-th octet of a matrix that begins `base` times 16 bytes into the binding
 // for random access, and for kernels that walk along a row, units of GROUPS groups of GROUP_OCTETS octets;
 // the groups of a unit share loads, the octets of a group share scales:

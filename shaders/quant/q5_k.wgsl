@@ -7,7 +7,7 @@
 #define UNSIGNED 1
 #define OFFSETS 1
 #include "quant/integers"
-@group(0) @binding(1) var<storage, read> weights: array<vec4u>;
+#include "quant/vectors"
 
 // A unit is the 128 weights of 64 bytes of nibbles.
 struct Unit {

@@ -1,6 +1,11 @@
 // Weights of block formats, whose blocks need not begin at whole words.
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 
+// Four bytes, counted in fours from the binding's start.
+fn word(i: u32) -> u32 {
+  return weights[i];
+}
+
 // Four bytes from any even byte offset on.
 fn word_at(byte: u32) -> u32 {
   let i = byte / 4u;

@@ -11,6 +11,7 @@ import {
   operand,
   paddedFor,
   type Rows,
+  rowBytes,
 } from './matrix.ts';
 
 /** How the products of a tile share their loads; see `shaders/matmul.wgsl`. */
@@ -59,6 +60,7 @@ function tileShape(gpu: Gpu, variant: MatmulVariant, rows: number, int8 = false)
           LANES: lanes,
           COLUMNS: columns,
           TILE_M: tileRows,
+          TOUCH: gpu.capabilities.software,
         },
       };
     }
@@ -112,6 +114,8 @@ export function matmul(
         read.stride,
         y.stride,
         part.firstRow,
+        rowBytes(weight.type, weight.columns),
+        0, // nothing
       ],
       [part.slice, read.slice, y.slice, ...storage],
       Math.ceil(part.rows / tile.columnsPerWorkgroup),
@@ -246,6 +250,8 @@ export function expertMatmul(
         read.stride,
         y.stride,
         first,
+        rowBytes(weight.type, weight.columns),
+        0, // nothing
         divisor,
         slab.firstSlot,
         slab.slots,

@@ -19,6 +19,7 @@ import {
   operand,
   paddedFor,
   type Rows,
+  rowBytes,
 } from './matrix.ts';
 import { quantize } from './quantize.ts';
 
@@ -41,31 +42,54 @@ export function matvecVariant(gpu: Gpu, type: NumberType): MatvecVariant {
     : manyRowsVariant(gpu);
 }
 
-/** Sums per group of lanes, or per lane: loads of x are shared by so many rows of weights. */
-const sumsPerGroup = { lanes: 4, broadcast: 2 };
+/** Rows of weights per group of lanes: loads of x are shared by so many. */
+const rowsPerGroup = 4;
+
+/**
+ * Rows of weights that a lane walks along at a time, where lanes broadcast x. To decode a super-block
+ * takes so many loads, each of them a hundred instructions on a CPU, that the code for two rows does
+ * not fit its instruction cache.
+ */
+function columnsPerLane(type: NumberType): number {
+  return numberFormats[type].blockElements === 256 ? 1 : 2;
+}
 
 /** The kernel of a variant, and how many rows one workgroup of it covers at least. */
-function kernelOf(gpu: Gpu, variant: MatvecVariant, mode: 0 | 1 | 2, tokens: number) {
+function kernelOf(
+  gpu: Gpu,
+  variant: MatvecVariant,
+  choice: { type: NumberType; mode: 0 | 1 | 2; tokens: number; storesQ8?: boolean },
+) {
+  const { type, mode, tokens, storesQ8 = false } = choice;
   if (variant === 'broadcast') {
     const lanes = broadcastLanes(gpu)!;
-    const columns = sumsPerGroup.broadcast;
-    const rows = mode === 1 ? columns / 2 : columns;
+    const columns = columnsPerLane(type);
+    const rows = mode === 1 ? 1 : columns;
     const workgroup = 64;
     return {
       shader: 'matvec_broadcast',
-      defines: { WORKGROUP: workgroup, LANES: lanes, COLUMNS: columns, TOKENS: tokens, MODE: mode },
-      workgroups: (outputs: number) => Math.ceil(outputs / (workgroup * rows)),
+      defines: {
+        WORKGROUP: workgroup,
+        LANES: lanes,
+        COLUMNS: columns,
+        TOKENS: tokens,
+        MODE: mode,
+        TOUCH: gpu.capabilities.software,
+        Q8: storesQ8,
+      },
+      workgroups: (outputs: number) =>
+        lanesWorkgroups(Math.ceil(outputs / (storesQ8 ? 32 : lanes * rows)), workgroup / lanes),
     };
   }
   const { defines, groupsPerWorkgroup } = lanesLayout(gpu, variant);
   // Gate and up are two products each: half the rows for the same number of sums.
-  const rows = mode === 1 ? sumsPerGroup.lanes / 2 : sumsPerGroup.lanes;
+  const rows = mode === 1 ? rowsPerGroup / 2 : rowsPerGroup;
   return {
     shader: 'matvec',
     defines: {
       ...defines,
       ROWS: rows,
-      SUMS: sumsPerGroup.lanes * tokens,
+      SUMS: rowsPerGroup * tokens,
       TOKENS: tokens,
       MODE: mode,
     } as ShaderDefines,
@@ -89,13 +113,23 @@ export function matvec(
   const rule = (gpu: Gpu) => matvecVariant(gpu, type);
   const variant = args.variant ?? tuned(rec.gpu, kernelClass, matvecVariants, rule);
   const tokensPerGroup = tokens === 1 ? 1 : tokens === 2 ? 2 : 4;
-  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, 0, tokensPerGroup);
+  const kernel = { type, mode: 0, tokens: tokensPerGroup } as const;
+  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, kernel);
   const { defines: decoding, storage } = decoder(rec.gpu, type, 3);
   const pipeline = rec.gpu.pipelines.get(shader, { ...decoding, ...read.defines, ...defines });
   for (const part of weight.parts) {
     rec.dispatch(
       pipeline,
-      [part.rows, paddedFor(type, columns) / 8, tokens, read.stride, y.stride, part.firstRow],
+      [
+        part.rows,
+        paddedFor(type, columns) / 8,
+        tokens,
+        read.stride,
+        y.stride,
+        part.firstRow,
+        rowBytes(type, columns),
+        0, // nothing
+      ],
       [part.slice, read.slice, y.slice, ...storage],
       workgroups(part.rows),
       Math.ceil(tokens / tokensPerGroup),
@@ -125,7 +159,6 @@ export function expertGateUp(
   },
 ): void {
   recordPairs(rec, 1, { ...args, weight: args.gate, upOffset: args.up.offset });
-  quantize(rec, args.y, args.pairs);
 }
 
 /** y[q] = D x[q] for each pair's expert. */
@@ -178,8 +211,11 @@ function recordPairs(
   } as const;
   const rule = (gpu: Gpu) => matvecVariant(gpu, type);
   const variant = args.variant ?? tuned(rec.gpu, kernelClass, matvecVariants, rule);
-  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, mode, 1);
-  const { defines: decoding, storage } = decoder(rec.gpu, type, 5);
+  // Lanes that own rows can store the int8 image of a gate-up's outputs at once.
+  const q8 = mode === 1 && variant === 'broadcast' ? y.q8 : undefined;
+  const kernel = { type, mode, tokens: 1, storesQ8: q8 !== undefined };
+  const { shader, defines, workgroups } = kernelOf(rec.gpu, variant, kernel);
+  const { defines: decoding, storage } = decoder(rec.gpu, type, q8 ? 6 : 5);
   const pipeline = rec.gpu.pipelines.get(shader, { ...decoding, ...read.defines, ...defines });
   for (const slab of weight.slabs) {
     rec.dispatch(
@@ -191,6 +227,8 @@ function recordPairs(
         read.stride,
         y.stride,
         args.first ?? 0,
+        rowBytes(type, columns),
+        0, // nothing
         topK,
         weight.table,
         slab.firstSlot,
@@ -199,9 +237,10 @@ function recordPairs(
         weight.offset / 16,
         args.upOffset / 16,
       ],
-      [slab.slice, read.slice, y.slice, ids, weight.slotOf, ...storage],
+      [slab.slice, read.slice, y.slice, ids, weight.slotOf, ...(q8 ? [q8] : []), ...storage],
       workgroups(rows),
       pairs,
     );
   }
+  if (mode === 1 && !q8) quantize(rec, y, pairs);
 }

@@ -6,7 +6,8 @@ const widest = 32768;
 
 /**
  * Brings the int8 image of the first `rows` rows of x up to date, where it has one; see
- * `shaders/quantize.wgsl`. For every kernel that writes rows which a product may read.
+ * `shaders/quantize.wgsl`. For kernels that write rows which a product may read, and do not store the
+ * image themselves.
  */
 export function quantize(rec: Recorder, x: Rows, rows: number): void {
   if (!x.q8) return;

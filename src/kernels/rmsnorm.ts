@@ -2,7 +2,6 @@ import type { BufferSlice } from '../gpu/buffer.ts';
 import { f32, type Recorder } from '../gpu/recorder.ts';
 import { fewRowsVariant, type LanesVariant, lanesLayout, lanesWorkgroups } from './lanes.ts';
 import type { Rows } from './matrix.ts';
-import { quantize } from './quantize.ts';
 
 /** What is added to the residual stream before it is normalised. */
 export type Addend =
@@ -12,7 +11,8 @@ export type Addend =
 
 /**
  * RMSNorm of rows [first, first + rows) of x into rows [0, rows) of out, after x += addend; see
- * `shaders/rmsnorm.wgsl`. `n` counts the columns in use, `gain` holds `stride` values.
+ * `shaders/rmsnorm.wgsl`. Where out has an int8 image, it is stored too. `n` counts the columns in use,
+ * `gain` holds `stride` values.
  */
 export function rmsNorm(
   rec: Recorder,
@@ -43,11 +43,11 @@ export function rmsNorm(
       storage.push(addend.scale);
     }
   }
+  if (out.q8) storage.push(out.q8);
   rec.dispatch(
-    rec.gpu.pipelines.get('rmsnorm', { ...defines, ADD: add }),
+    rec.gpu.pipelines.get('rmsnorm', { ...defines, ADD: add, Q8: out.q8 !== undefined }),
     [rows, first, n, x.stride / 4, slots, f32(eps)],
     storage,
     lanesWorkgroups(rows, groupsPerWorkgroup),
   );
-  quantize(rec, out, rows);
 }

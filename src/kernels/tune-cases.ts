@@ -115,7 +115,7 @@ async function prepareExpertMatvec(
   scratch.fill(type);
   const { matrices, slots } = await scratch.experts(type, count, rows, columns);
   const x = await scratch.rows(pairs, columns, int8);
-  const y = await scratch.rows(pairs, rows);
+  const y = await scratch.rows(pairs, rows, int8 && kernel === 'expert gate-up');
   const chosen: Awaited<ReturnType<TuneScratch['integers']>>[] = [];
   for (let first = 0; first === 0 || first < slots; first += pairs) {
     const ids = Array.from({ length: pairs }, (_, s) => (first + s) % slots);

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import reference from '../models/tiny-coder/reference/expected.json' with { type: 'json' };
-import { loadModel, parseTurn } from '../src/node.ts';
 import { runCli } from './run-cli.ts';
 
 const tinyCoder = fileURLToPath(new URL('../models/tiny-coder', import.meta.url));
@@ -72,6 +71,16 @@ describe('generate --tools', () => {
     });
   });
 
+  test('--tool-choice forces a call that the model would not make', async () => {
+    const { code, stdout, stderr } = await generate('--tool-choice', 'list_directory', 'Hello!');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toEqual({
+      name: 'list_directory',
+      arguments: { path: expect.any(String) },
+    });
+    expect(stdout.split('\n')).toHaveLength(2);
+  });
+
   test('leaves out a call that was cut off, and says so', async () => {
     const { code, stdout, stderr } = await generate('--max-tokens', '12', request);
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
@@ -101,17 +110,24 @@ describe('generate --tools', () => {
   });
 });
 
-test('the library renders tools and takes the answer apart', async () => {
-  await using model = await loadModel(tinyCoder);
-  const prompt = model.renderChat([{ role: 'user', content: request }], { tools });
-  expect(prompt).toBe(sample.text);
-  expect(model.toolCallFormat).toBe('xml');
-  expect(parseTurn(answer!, { format: model.toolCallFormat, tools })).toEqual({
-    content: '',
-    reasoning: '',
-    toolCalls: [{ name: 'read_file', arguments: '{"path":"src/app.py"}' }],
-    incompleteCalls: [],
-  });
+test('generate --json-schema lets the answer be such JSON, and nothing else', async () => {
+  const schema = {
+    type: 'object',
+    properties: { colours: { type: 'array', items: { enum: ['red', 'blue'] }, minItems: 2 } },
+    required: ['colours'],
+  };
+  const { code, stdout, stderr } = await runCli([
+    ...['generate', '-q', '--json', '--seed', '1', '--max-tokens', '60', 'Name some colours.'],
+    ...['--json-schema', JSON.stringify(schema)],
+  ]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const { text, content, ...rest } = JSON.parse(stdout);
+  expect(rest).toMatchObject({ toolCalls: [], reasoning: '', finishReason: 'stop' });
+  expect(content).toBe(text);
+  const { colours, ...others } = JSON.parse(content);
+  expect(others).toEqual({});
+  expect(colours.length).toBeGreaterThanOrEqual(2);
+  for (const colour of colours) expect(['red', 'blue']).toContain(colour);
 });
 
 /** tiny-coder with another chat template. */

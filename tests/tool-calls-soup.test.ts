@@ -12,6 +12,7 @@ const FRAGMENTS = {
   xml: [
     ...['<function=read>', '<function=other>', '</function>', '<parameter=path>', '</parameter>'],
     ...['<parameter=n>', '<parameter=zzz>', '<parameter=list>', '</para', '<function='],
+    ...['<parameter=>', '\r\n'],
     '<tool_call>\n<function=read>\n<parameter=path>\n',
     '\n</parameter>\n</function>\n</tool_call>',
     '\n</parameter>\n<parameter=n>\n3',
@@ -20,6 +21,7 @@ const FRAGMENTS = {
     ...['{"name": "read", ', '"arguments": {', '"arguments": "{', '"a": ', '"b": [1, ', '}}'],
     '<tool_call>\n{"name": "read", "arguments": {"path": "',
     '<tool_call>\n{"arguments": {"n": ',
+    '<tool_call>\n{"name": "read", "arguments": {"path": 1, "n": {"a": 1, "a": 2}, "path": "',
     '"}}\n</tool_call>',
   ],
 };

@@ -44,15 +44,34 @@ export function checkEvents(events: readonly TurnEvent[]): void {
     } else {
       expect(event.name).toBe(open!.name);
       expect(event.arguments).toBe(open!.deltas);
+      const parsing = expect(() => JSON.parse(event.arguments), event.arguments);
       if (event.type === 'tool-call-end') {
         expect(event.arguments[0]).toBe('{');
-        expect(() => JSON.parse(event.arguments), event.arguments).not.toThrow();
+        parsing.not.toThrow();
+        const keys = keysOf(event.arguments);
+        expect(new Set(keys).size, event.arguments).toBe(keys.length);
+      } else {
+        parsing.toThrow();
       }
       open = undefined;
       calls++;
     }
   }
   expect(open).toBeUndefined();
+}
+
+/** The keys of the object in a JSON text, those that are repeated too. */
+function keysOf(json: string): string[] {
+  const keys: string[] = [];
+  let depth = 0;
+  for (const [token, text] of json.matchAll(
+    /("(?:[^"\\]|\\.)*")(?=:)|"(?:[^"\\]|\\.)*"|[{}[\]]/g,
+  )) {
+    if (text !== undefined && depth === 1) keys.push(JSON.parse(text) as string);
+    if (token === '{' || token === '[') depth++;
+    if (token === '}' || token === ']') depth--;
+  }
+  return keys;
 }
 
 /** The turn, which must come out the same whole, cut at each position, and by the character. */

@@ -40,7 +40,9 @@ process.exit(); // Dawn keeps threads; ending outright is the clean way.
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2));
   const { task, limits, temperature, context, endpoint, testCommand } = options;
-  const sandbox = await Sandbox.open(options.folder);
+  const sandbox = await Sandbox.open(options.folder).catch((error: Error) => {
+    throw new UsageError(`--folder: ${error.message}`);
+  });
   const tools = new Tools(sandbox, { approve: askBeforeWriting(options.yes), testCommand });
   const chat = { system, tools: tools.definitions, temperature };
   const work = async (model: ChatModel) => {

@@ -35,7 +35,7 @@ export function readOptions(args: string[]) {
   if (!task || more.length > 0) throw new UsageError('give one task, in quotes');
   if (!values.folder) throw new UsageError('--folder is missing');
   const number = (name: 'steps' | 'tokens' | 'seconds', fallback: number) =>
-    toNumber(`--max-${name}`, values[`max-${name}`], 1) ?? fallback;
+    toInteger(`--max-${name}`, values[`max-${name}`]) ?? fallback;
   return {
     task,
     folder: values.folder,
@@ -43,9 +43,9 @@ export function readOptions(args: string[]) {
     yes: values.yes ?? false,
     limits: { steps: number('steps', 10), tokens: number('tokens', 20_000) },
     seconds: number('seconds', 600),
-    temperature: toNumber('--temperature', values.temperature, 0) ?? 0,
+    temperature: toTemperature(values.temperature) ?? 0,
     model: values.model ?? tinyCoder,
-    context: toNumber('--context', values.context, 1),
+    context: toInteger('--context', values.context),
     endpoint: toEndpoint(values),
   };
 }
@@ -79,10 +79,19 @@ function parse(args: string[]) {
   }
 }
 
-function toNumber(name: string, value: string | undefined, least: number): number | undefined {
+/** Timers count no more seconds than about that. */
+const most = 2_000_000;
+
+function toInteger(name: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
-  if (value.trim() !== '' && Number(value) >= least) return Number(value);
-  throw new UsageError(`${name} must be a number of at least ${least}, not '${value}'`);
+  if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= most) return Number(value);
+  throw new UsageError(`${name} must be a whole number from 1 to ${most}, not '${value}'`);
+}
+
+function toTemperature(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d*\.?\d+$/.test(value)) return Number(value);
+  throw new UsageError(`--temperature must be a number of at least 0, not '${value}'`);
 }
 
 function toEndpoint(values: ReturnType<typeof parse>['values']): Endpoint | undefined {

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep, win32 } from 'node:path';
 
 /** Something that a tool could not do; the model is told of it and may try something else. */
@@ -15,9 +15,13 @@ export class Sandbox {
     this.root = root;
   }
 
-  /** @throws when there is no such folder */
+  /** @throws Error when there is no such folder */
   static async open(folder: string): Promise<Sandbox> {
-    return new Sandbox(await realpath(folder));
+    const root = await realpath(folder).catch(({ code }: NodeJS.ErrnoException) => {
+      throw new Error(`there is no folder ${folder} (${code})`);
+    });
+    if (!(await stat(root)).isDirectory()) throw new Error(`${folder} is not a folder`);
+    return new Sandbox(root);
   }
 
   /**

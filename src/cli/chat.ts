@@ -16,7 +16,7 @@ import { addModelOptions, addPrefixCacheOption, type ModelFlags, openModel } fro
 import { usageError } from './options.ts';
 import { note } from './output.ts';
 import { addSamplingOptions, type SamplingFlags, toSampling } from './sampling.ts';
-import { readTools, refuseUnlessItCalls } from './tools.ts';
+import { readTools } from './tools.ts';
 
 interface Flags extends ModelFlags, SamplingFlags {
   system?: string;
@@ -73,7 +73,6 @@ async function chat(flags: Flags, interrupt: Interrupt): Promise<void> {
   const { signal } = interrupt;
   const { model } = await openModel(flags, signal);
   try {
-    if (tools.length > 0) refuseUnlessItCalls(model);
     const { system } = flags;
     const session = model.chat({ tools, ...(system !== undefined && { system }) });
     using lines = await openLines(flags, signal);
@@ -103,21 +102,17 @@ async function converse(
     if (!entry) return;
     lines.rest();
     const { unanswered: before } = conversation;
-    const stop = new AbortController();
-    const restore = lines.interactive ? interrupt.redirect(() => stop.abort()) : () => {};
+    using stop = lines.interactive ? interrupt.redirect() : undefined;
     try {
-      const either = AbortSignal.any([signal, stop.signal]);
-      if (!(await fulfil(toWish(entry), conversation, either))) return;
+      if (!(await fulfil(toWish(entry), conversation, stop?.signal ?? signal))) return;
     } catch (error) {
       // Without anybody to correct it, what follows would be said in another conversation than meant.
-      if (!lines.interactive || signal.aborted || failed()) throw error;
+      if (!stop || signal.aborted || failed()) throw error;
       note(stop.signal.aborted ? '(stopped)' : `mowgli: ${explain(error).message}`);
       const { unanswered } = conversation;
       if (unanswered && unanswered !== before) {
         note('(the message is not part of the conversation; /regenerate sends it again)');
       }
-    } finally {
-      restore();
     }
   }
 }

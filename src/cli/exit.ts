@@ -1,11 +1,13 @@
 import { CommanderError } from 'commander';
 import { MowgliError } from '../errors.ts';
+import { withFlags } from './flag-names.ts';
 
 /** What the program's exit status means. 128 + n: ended by signal n, as shells have it. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
   usage: 2,
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const;
@@ -20,7 +22,7 @@ export function explain(error: unknown): { code: number; message: string | undef
     return { code: exitCodes.usage, message: oneLine(error.message.replace(/^error: /, '')) };
   }
   if (error instanceof MowgliError && error.code === 'OPTION_INVALID') {
-    return { code: exitCodes.usage, message: oneLine(error.message) };
+    return { code: exitCodes.usage, message: oneLine(withFlags(error.message)) };
   }
   const message = error instanceof Error ? error.message || error.name : String(error);
   return { code: exitCodes.failed, message: oneLine(message) };

@@ -1,26 +1,26 @@
 import { Command } from 'commander';
-import type { GeneratePart } from '../node.ts';
+import type { GeneratePart, RespondEnd } from '../node.ts';
+import { type AnswerFlags, addAnswerOptions, readAnswerOptions } from './answer-options.ts';
+import { AnswerText, callJson, incompleteNote, showCallsLast } from './answer-text.ts';
 import { ExpertCounts } from './expert-counts.ts';
 import { expertStatistics, layerStatistics, waitsSince } from './expert-statistics.ts';
 import type { Interrupt } from './interrupt.ts';
 import { addModelOptions, type ModelFlags, type OpenedModel, openModel } from './open-model.ts';
-import { note, print, printJson, printJsonObject } from './output.ts';
+import { note, print, printJsonObject } from './output.ts';
 import { type ProgressDisplay, showProgress } from './progress.ts';
 import { addPromptOptions, type PromptFlags, readPrompt } from './prompt.ts';
 import { addSamplingOptions, type SamplingFlags, toSampling } from './sampling.ts';
-import { incompleteNote, readTools, ToolTurn, turnFields } from './tools.ts';
 import { TraceWriter } from './trace.ts';
 import { formatBytes, formatDuration, formatRate } from './units.ts';
 
-interface Flags extends ModelFlags, PromptFlags, SamplingFlags {
+interface Flags extends ModelFlags, PromptFlags, AnswerFlags, SamplingFlags {
   json?: boolean;
   stats?: boolean;
   trace?: string;
   heatmap?: string;
 }
 
-type EndPart = Extract<GeneratePart, { type: 'end' }>;
-type TextPart = Extract<GeneratePart, { type: 'text' }>;
+type End = Extract<GeneratePart, { type: 'end' }> | RespondEnd;
 
 const examples = `
 Sampling options that are not given come from the model's generation_config.json.
@@ -32,11 +32,12 @@ Examples:
   $ mowgli generate --raw --greedy --max-tokens 40 "def fibonacci(n):"
   $ mowgli generate --json --seed 1 "Hello!" | jq .timings
   $ mowgli generate --greedy --tools tools.json "Read src/app.py"
+  $ mowgli generate --json-schema '{"enum": ["bug", "wish"]}' "Is this a bug or a wish? It crashes."
   $ mowgli generate --model "synthetic:qwen3-coder-480b?type=q4_k" --random-prompt 16 --max-tokens 3
 
 tools.json holds a list of functions, [{"type": "function", "function": {"name": ..., "description": ...,
-"parameters": ...}}], and each finished call is a line {"name": ..., "arguments": {...}} after the text; with
---json, calls, text and reasoning are toolCalls, content and reasoning. Calls are not run.
+"parameters": ...}}], and each finished call is a line {"name": ..., "arguments": {...}} after the text. Calls
+are not run. With --tools or a JSON schema, --json also has toolCalls, content and reasoning.
 
 Models without a tokenizer, as synthetic ones, take token ids and answer with token ids.
 
@@ -47,7 +48,7 @@ export function generateCommand({ signal }: Interrupt): Command {
   const command = new Command('generate')
     .description('answer a prompt; the answer is streamed to stdout')
     .argument('[prompt]', "the prompt; '-' reads it from stdin");
-  return addSamplingOptions(addPromptOptions(addModelOptions(command)))
+  return addSamplingOptions(addAnswerOptions(addPromptOptions(addModelOptions(command))))
     .option('--json', 'print one JSON object when done, instead of streaming')
     .option('--stats', 'print timings, and what was read and waited for, layer by layer')
     .option('--trace <file>', 'write the experts of every token to a file, for mowgli simulate')
@@ -62,8 +63,8 @@ async function generate(
   signal: AbortSignal,
 ): Promise<void> {
   const sampling = toSampling(flags);
-  const tools = flags.tools === undefined ? undefined : await readTools(flags.tools);
-  const promptFor = await readPrompt(argument, flags, signal, tools);
+  const answerOptions = await readAnswerOptions(flags);
+  const promptFor = await readPrompt(argument, flags, signal);
   const opened = await openModel(flags, signal);
   const { model } = opened;
   try {
@@ -75,16 +76,26 @@ async function generate(
     const onProgress = ({ done, total }: { done: number; total: number }) =>
       progress.update({ phase: 'prompt', done, total });
     const prompt = promptFor(model);
-    const turn = tools && typeof prompt === 'string' && new ToolTurn(model, prompt, tools);
-    const parts = model.generate(prompt, { ...sampling, onProgress, signal });
-    const showText = model.hasTokenizer ? (part: TextPart) => part.text : showTokens();
-    const show = turn ? (part: TextPart) => turn.show(part.text) : showText;
-    const end = await stream(parts, show, flags, progress, signal);
+    const options = { ...sampling, onProgress, signal };
+    const screen = { json: flags.json, progress, signal };
+    const end: End =
+      answerOptions && Array.isArray(prompt)
+        ? await stream(
+            model.respond(prompt, { ...answerOptions, ...options }),
+            showCallsLast(new AnswerText('tags')),
+            screen,
+          )
+        : await stream(
+            model.generate(prompt, options),
+            model.hasTokenizer ? showText : showTokens(),
+            screen,
+          );
     await trace?.end();
     if (heatmap && flags.heatmap !== undefined) await heatmap.draw(flags.heatmap);
-    if (turn) await printTurn(turn, end, flags, opened);
-    else if (flags.json) await printJson(toJson(end, opened));
-    else if (!end.text.endsWith('\n')) await print('\n');
+    const isInParts = 'message' in end;
+    if (flags.json) await printJsonObject(toJson(end, opened), isInParts ? partsOf(end) : {});
+    const left = isInParts ? incompleteNote(end) : undefined;
+    if (left !== undefined) note(left);
     if (flags.stats || (!flags.quiet && process.stderr.isTTY)) note(statistics(end, opened));
     if (flags.stats && end.usage.experts.slots < end.usage.experts.experts) {
       note(layerStatistics(waitsSince(waitsBefore, model)));
@@ -94,20 +105,29 @@ async function generate(
   }
 }
 
-/** Prints the text as it comes, and returns how it ended; after Ctrl-C, with what there was until then. */
-async function stream(
-  parts: AsyncIterable<GeneratePart>,
-  show: (part: TextPart) => string,
-  { json }: Flags,
-  progress: ProgressDisplay,
-  signal: AbortSignal,
-): Promise<EndPart> {
-  let end: EndPart | undefined;
+interface Screen {
+  /** Nothing is printed while the answer comes. */
+  readonly json: boolean | undefined;
+  readonly progress: ProgressDisplay;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Prints what `show` makes of an answer's parts as they come, and returns how it ended; after Ctrl-C, with
+ * what there was until then.
+ */
+async function stream<Part extends { readonly type: string }>(
+  parts: AsyncIterable<Part>,
+  show: (part: Part) => string,
+  { json, progress, signal }: Screen,
+): Promise<Extract<Part, { type: 'end' }>> {
+  const isEnd = (part: Part): part is Extract<Part, { type: 'end' }> => part.type === 'end';
+  let end: Extract<Part, { type: 'end' }> | undefined;
   try {
     for await (const part of parts) {
       progress.clear();
-      if (part.type === 'end') end = part;
-      else if (!json) await print(show(part));
+      if (isEnd(part)) end = part;
+      if (!json) await print(show(part));
     }
   } catch (error) {
     if (!signal.aborted || !end) throw error; // Else it only says that it was aborted.
@@ -118,38 +138,44 @@ async function stream(
   return end;
 }
 
-/** Prints what the answer was found to consist of, after what was streamed of it. */
-async function printTurn(
-  turn: ToolTurn,
-  end: EndPart,
-  { json }: Flags,
-  opened: OpenedModel,
-): Promise<void> {
-  const parsed = turn.parse(end.text, end.finishReason);
-  if (json) await printJsonObject(toJson(end, opened), turnFields(parsed));
-  else await print(turn.showEnd(end.finishReason, parsed));
-  const left = incompleteNote(parsed, end.finishReason);
-  if (left !== undefined) note(left);
+/** An answer as the model writes it. */
+function showText(part: GeneratePart): string {
+  if (part.type === 'text') return part.text;
+  return part.text.endsWith('\n') ? '' : '\n';
 }
 
 /** Token ids with spaces between them: the answer of a model without a tokenizer. */
-function showTokens(): (part: TextPart) => string {
+function showTokens(): (part: GeneratePart) => string {
   let separator = '';
-  return ({ tokens }) => {
-    if (tokens.length === 0) return '';
-    const text = separator + tokens.join(' ');
+  return (part) => {
+    if (part.type === 'end') return '\n';
+    if (part.tokens.length === 0) return '';
+    const text = separator + part.tokens.join(' ');
     separator = ' ';
     return text;
   };
 }
 
-function toJson(end: EndPart, { model, loadMs }: OpenedModel) {
+/**
+ * What `--json` adds of an answer taken apart, as JSON text: arguments may hold numbers that JavaScript
+ * rounds.
+ */
+function partsOf({ message }: RespondEnd): Record<string, string> {
+  const calls = (message.tool_calls ?? []).map((call) => callJson(call.function));
+  return {
+    toolCalls: `[${calls.join(',')}]`,
+    content: JSON.stringify(message.content ?? ''),
+    reasoning: JSON.stringify(message.reasoning_content ?? ''),
+  };
+}
+
+function toJson(end: End, { model, loadMs }: OpenedModel) {
   const { promptTokens, experts, ...timings } = end.usage;
   return {
     text: end.text,
     tokens: end.tokens,
     promptTokens,
-    finishReason: end.finishReason,
+    finishReason: reasonOf(end),
     timings: { loadMs, ...timings },
     usage: { experts },
     adapter: model.adapter,
@@ -157,11 +183,17 @@ function toJson(end: EndPart, { model, loadMs }: OpenedModel) {
   };
 }
 
-function statistics({ usage, finishReason }: EndPart, { model, loadMs }: OpenedModel): string {
+/** An answer that ended with calls was finished, too; they are told of by themselves. */
+function reasonOf({ finishReason }: End): string {
+  return finishReason === 'tool-calls' ? 'stop' : finishReason;
+}
+
+function statistics(end: End, { model, loadMs }: OpenedModel): string {
+  const { usage } = end;
   const { gpuBytes, gpuPeakBytes } = model.memory();
   return [
     `prompt ${usage.promptTokens} tokens in ${formatDuration(usage.promptMs)} (${formatRate(usage.promptTokensPerSecond)}/s)`,
-    `answer ${usage.completionTokens} tokens in ${formatDuration(usage.completionMs)} (${formatRate(usage.completionTokensPerSecond)}/s), ${finishReason}`,
+    `answer ${usage.completionTokens} tokens in ${formatDuration(usage.completionMs)} (${formatRate(usage.completionTokensPerSecond)}/s), ${reasonOf(end)}`,
     `loaded in ${formatDuration(loadMs)}, GPU memory ${formatBytes(gpuBytes)}, at most ${formatBytes(gpuPeakBytes)}`,
     expertStatistics(usage.experts, usage.promptTokens + usage.completionTokens),
   ].join('\n');

@@ -6,7 +6,7 @@ import { doctorCommand } from './doctor.ts';
 import { exitCodes, explain } from './exit.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
-import { type Interrupt, listenForInterrupt } from './interrupt.ts';
+import { type Interrupt, isInterruption, listenForInterrupt } from './interrupt.ts';
 import { logitsCommand } from './logits.ts';
 import { endQuietlyWhenNobodyReads, flush, note } from './output.ts';
 import { perplexityCommand } from './perplexity.ts';
@@ -34,7 +34,8 @@ export async function main(args: readonly string[]): Promise<never> {
     const { code: failure, message } = explain(error);
     code = failure;
     // An operation that Ctrl-C stopped has nothing to explain.
-    if (message !== undefined && !interrupt.signal.aborted) note(`mowgli: ${message}`);
+    const interrupted = isInterruption(error, interrupt.signal);
+    if (message !== undefined && !interrupted) note(`mowgli: ${message}`);
     if (process.env.MOWGLI_DEBUG) console.error(error);
   }
   await flush();

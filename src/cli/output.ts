@@ -28,17 +28,20 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Waits until everything written so far has left this process. */
+/** Waits until everything written so far has left this process, or cannot: that is told elsewhere. */
 export async function flush(): Promise<void> {
-  await Promise.all([write(process.stdout, ''), write(process.stderr, '')]);
+  await Promise.allSettled([write(process.stdout, ''), write(process.stderr, '')]);
 }
 
-/** A reader that closes early (`mowgli generate ... | head`) has what it wanted: that is no failure. */
+/**
+ * A reader that closes early (`mowgli generate ... | head`) has what it wanted: that is no failure. Nor is
+ * a terminal that was closed: the SIGHUP that tells of it says how the program ends.
+ */
 export function endQuietlyWhenNobodyReads(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(exitCodes.ok);
-      throw error;
+      if (error.code !== 'EIO') throw error;
     });
   }
 }

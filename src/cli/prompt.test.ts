@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Model } from '../node.ts';
+import type { AnswerFlags } from './answer-options.ts';
 import { type PromptFlags, readPrompt } from './prompt.ts';
+
+type Flags = PromptFlags & AnswerFlags;
 
 const { signal } = new AbortController();
 
@@ -10,7 +13,7 @@ function modelWith(hasTokenizer: boolean): Model {
   return { name: 'small', hasTokenizer, config } as unknown as Model;
 }
 
-async function promptOf(argument: string | undefined, flags: PromptFlags, hasTokenizer = false) {
+async function promptOf(argument: string | undefined, flags: Flags, hasTokenizer = false) {
   return (await readPrompt(argument, flags, signal))(modelWith(hasTokenizer));
 }
 
@@ -53,7 +56,7 @@ describe('a prompt of text', () => {
   );
 });
 
-it.each<[string | undefined, PromptFlags, RegExp]>([
+it.each<[string | undefined, Flags, RegExp]>([
   ['x', { randomPrompt: 2 }, /^--random-prompt is a whole prompt .* for the prompt:/],
   [undefined, { randomPrompt: 2, raw: true }, /^--random-prompt is .* for --raw:/],
   [undefined, { promptTokens: [1], system: 'x' }, /^--prompt-tokens is .* for --system:/],
@@ -65,7 +68,9 @@ it.each<[string | undefined, PromptFlags, RegExp]>([
   [undefined, { promptTokens: [1, 100] }, /^--prompt-tokens holds 100; .* end at 99$/],
   ['x', { raw: true, system: 'y' }, /^--system has no place in a --raw prompt/],
   ['x', { raw: true, tools: 'y' }, /^--tools has no place in a --raw prompt/],
+  ['x', { raw: true, jsonSchema: '{}' }, /^--json-schema has no place in a --raw prompt/],
   [undefined, { promptTokens: [1], tools: 'x' }, /^--prompt-tokens is .* for --tools:/],
+  [undefined, { randomPrompt: 2, toolChoice: 'none' }, /^--random-prompt .* for --tool-choice:/],
   [undefined, {}, /^the prompt is missing/],
   ['', {}, /^the prompt is empty/],
 ])('%j with %j is a usage error', async (argument, flags, message) => {

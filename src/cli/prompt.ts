@@ -2,9 +2,9 @@ import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { isSynthetic } from '../node/find-model.ts';
 import type { ChatMessage, Model, Prompt } from '../node.ts';
+import { type AnswerFlags, givenAnswerFlags } from './answer-options.ts';
 import { integer, integers, usageError } from './options.ts';
 import { randomTokens } from './random-tokens.ts';
-import { renderWithTools } from './tools.ts';
 
 /** What to continue, besides the text of the argument. */
 export interface PromptFlags {
@@ -14,17 +14,12 @@ export interface PromptFlags {
   seed?: number;
   system?: string;
   raw?: boolean;
-  tools?: string;
 }
 
 /** Adds the options of {@link PromptFlags} to a command that has a seed and a model. */
 export function addPromptOptions(command: Command): Command {
   return command
     .option('--system <text>', 'the system message that goes before the prompt')
-    .option(
-      '--tools <file>',
-      "functions that the model may call, as a JSON list in OpenAI's form; calls are printed as lines of JSON after the text",
-    )
     .option('--raw', 'continue the prompt as it is, without the chat template')
     .option(
       '--prompt-tokens <ids>',
@@ -40,24 +35,23 @@ export function addPromptOptions(command: Command): Command {
 
 /**
  * What the argument and the options ask to continue: read and checked as far as it goes before the model
- * is loaded, which may take minutes, and made of it afterwards. With `tools`, what `--tools` names, it
- * is text that offers them to the model.
+ * is loaded, which may take minutes, and made of it afterwards: messages, unless the options say otherwise.
  */
 export async function readPrompt(
   argument: string | undefined,
-  flags: PromptFlags,
+  flags: PromptFlags & AnswerFlags,
   signal: AbortSignal,
-  tools?: readonly unknown[],
 ): Promise<(model: Model) => Prompt> {
   const { promptTokens, randomPrompt, raw, system } = flags;
-  const given = Object.entries({
+  const forAnswers = givenAnswerFlags(flags);
+  const own = Object.entries({
     '--prompt-tokens': promptTokens,
     '--random-prompt': randomPrompt,
     'the prompt': argument,
     '--system': system,
-    '--tools': flags.tools,
     '--raw': raw,
   }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  const given = [...own, ...forAnswers];
   if (given.length > 1 && (promptTokens || randomPrompt)) {
     throw usageError(
       `${given[0]} is a whole prompt and leaves no place for ${given[1]}: leave one of them out`,
@@ -73,16 +67,16 @@ export async function readPrompt(
   if (raw && system !== undefined) {
     throw usageError('--system has no place in a --raw prompt: leave one of them out');
   }
-  if (raw && flags.tools !== undefined) {
+  if (raw && forAnswers.length > 0) {
     throw usageError(
-      '--tools has no place in a --raw prompt, since the chat template tells of them: leave one of them out',
+      `${forAnswers[0]} has no place in a --raw prompt, which is no conversation: leave one of them out`,
     );
   }
   const text = await readText(argument, raw, signal);
   if (isSynthetic(flags.model ?? '')) throw noTokenizer(flags.model!);
   return (model) => {
     if (!model.hasTokenizer) throw noTokenizer(model.name);
-    return toPrompt(text, flags, model, tools);
+    return toPrompt(text, flags);
   };
 }
 
@@ -118,15 +112,10 @@ async function readText(
   return text;
 }
 
-function toPrompt(
-  text: string,
-  { raw, system }: PromptFlags,
-  model: Model,
-  tools: readonly unknown[] | undefined,
-): Prompt {
+function toPrompt(text: string, { raw, system }: PromptFlags): Prompt {
   if (raw) return text;
   const messages: ChatMessage[] = [];
   if (system !== undefined) messages.push({ role: 'system', content: system });
   messages.push({ role: 'user', content: text });
-  return tools ? renderWithTools(model, messages, tools) : messages;
+  return messages;
 }

@@ -1,5 +1,6 @@
-import { createServer as createSocketServer } from 'node:net';
+import { createServer as createSocketServer, isIPv4 } from 'node:net';
 import { Command } from 'commander';
+import { originExample, originOf } from '../server/cors-origins.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
   addModelOptions,
@@ -8,7 +9,7 @@ import {
   type OpenedModel,
   openModel,
 } from './open-model.ts';
-import { integer, number, oneOf, size, texts, usageError } from './options.ts';
+import { integer, number, type OptionParser, oneOf, size, usageError } from './options.ts';
 import { note, print } from './output.ts';
 import { formatDuration } from './units.ts';
 
@@ -31,8 +32,8 @@ Clients use http://HOST:PORT/v1 as the base URL of OpenAI's API: /v1/chat/comple
 streaming), /v1/completions, /v1/models. There is /health, which needs no key, and /metrics for Prometheus.
 One answer is generated at a time; other requests wait, and clients take turns.
 
-The base URL is printed on stdout when the server is ready. SIGTERM or Ctrl-C ends it when the requests it
-has are answered; a second one at once.
+The base URL is printed on stdout when the server is ready. SIGTERM, SIGHUP or Ctrl-C ends it when the
+requests it has are answered; a second one at once.
 
 Examples:
   $ mowgli serve --model ~/models/Qwen3-Coder-30B-A3B-Instruct --context 32768
@@ -53,12 +54,12 @@ export function serveCommand(interrupt: Interrupt): Command {
     .option(
       '--api-key <key>',
       'what clients must show; may be repeated (better: MOWGLI_API_KEY, which other users cannot see)',
-      texts('--api-key'),
+      keys('--api-key'),
     )
     .option(
       '--cors-origin <origin>',
       "origin whose pages may use the server, such as https://example.com, or '*'; may be repeated",
-      texts('--cors-origin'),
+      origins('--cors-origin'),
     )
     .option('--model-name <name>', 'what clients may call the model, besides the name of its file')
     .option(
@@ -90,7 +91,9 @@ export function serveCommand(interrupt: Interrupt): Command {
 async function serve(flags: Flags, interrupt: Interrupt): Promise<void> {
   const { host, port, quiet } = flags;
   const { signal } = interrupt;
-  const apiKey = flags.apiKey ?? (process.env.MOWGLI_API_KEY ? [process.env.MOWGLI_API_KEY] : []);
+  const { MOWGLI_API_KEY: ofEnvironment } = process.env;
+  const readKey = keys('the environment variable MOWGLI_API_KEY');
+  const apiKey = flags.apiKey ?? (ofEnvironment === undefined ? [] : readKey(ofEnvironment));
   // Before the model is loaded, which may take minutes.
   await listening(host, port, () => tryPort(host, port));
   const opened = await openModel(flags, signal);
@@ -121,6 +124,23 @@ async function serve(flags: Flags, interrupt: Interrupt): Promise<void> {
   } finally {
     await opened.model.dispose();
   }
+}
+
+/** API keys. An empty one is a mistake, such as a secret that was not found, and must not open the server. */
+function keys(name: string): OptionParser<string[]> {
+  return (text, previous = []) => {
+    const key = text.trim();
+    if (key === '') throw usageError(`${name} is empty; put a key into it, or leave it out`);
+    return [...previous, key];
+  };
+}
+
+function origins(name: string): OptionParser<string[]> {
+  return (text, previous = []) => {
+    const origin = text === '*' ? text : originOf(text);
+    if (origin !== undefined) return [...previous, origin];
+    throw usageError(`${name} must be an origin, such as ${originExample}, not '${text}'`);
+  };
 }
 
 function introduction({ model, loadMs }: OpenedModel, address: string, keyed: boolean): string {
@@ -161,7 +181,7 @@ async function listening<T>(host: string, port: number, listen: () => Promise<T>
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

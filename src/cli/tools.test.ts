@@ -2,8 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { FinishReason, Model, ToolCallFormat } from '../node.ts';
-import { incompleteNote, readTools, renderWithTools, ToolTurn, turnFields } from './tools.ts';
+import { readTools } from './tools.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -63,92 +62,5 @@ describe('a file of tools', () => {
     await expect(readTools(join(folder, 'none'))).rejects.toMatchObject(usage);
     await expect(readTools(join(folder, 'none'))).rejects.toThrow(/none cannot be read \(ENOENT/);
     await expect(readTools('-')).rejects.toMatchObject(usage);
-  });
-});
-
-/** A model as far as tools are concerned. */
-function modelWith(toolCallFormat: ToolCallFormat | undefined, hasChatTemplate = true): Model {
-  const renderChat = (...args: unknown[]) => JSON.stringify(args);
-  return { name: 'small', hasChatTemplate, toolCallFormat, renderChat } as unknown as Model;
-}
-
-describe('a prompt', () => {
-  const messages = [{ role: 'user' as const, content: 'Hi' }];
-
-  it('offers the tools', () => {
-    const prompt = renderWithTools(modelWith('hermes'), messages, [save]);
-    expect(JSON.parse(prompt)).toEqual([messages, { tools: [save] }]);
-  });
-
-  it.each([
-    [true, /^--tools: small has a chat template that knows no tools/],
-    [false, /^--tools: small has no chat template/],
-  ])('needs a template that knows tools: %j', (hasTemplate, message) => {
-    const render = () => renderWithTools(modelWith(undefined, hasTemplate), messages, [save]);
-    expect(render).toThrow(message);
-    expect(render).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }));
-  });
-});
-
-describe('an answer', () => {
-  /** All that is printed of an answer that comes character by character. */
-  function printed(answer: string, finishReason: FinishReason = 'stop', prompt = '') {
-    const turn = new ToolTurn(modelWith('xml'), prompt, [save]);
-    const streamed = Array.from(answer, (character) => turn.show(character)).join('');
-    const parsed = turn.parse(answer, finishReason);
-    return {
-      stdout: streamed + turn.showEnd(finishReason, parsed),
-      note: incompleteNote(parsed, finishReason),
-      fields: turnFields(parsed),
-    };
-  }
-
-  const call = (id: string) =>
-    `<tool_call>\n<function=save>\n<parameter=id>\n${id}\n</parameter>\n</function>\n</tool_call>`;
-
-  it('is its text, then a line for each call, with all digits', () => {
-    const id = '123456789012345678901234567890';
-    const { stdout, note, fields } = printed(`Saving.\n\n${call('7')}\n${call(id)}`);
-    const lines = [
-      '{"name":"save","arguments":{"id":7}}',
-      `{"name":"save","arguments":{"id":${id}}}`,
-    ];
-    expect(stdout).toBe(`Saving.\n${lines.join('\n')}\n`);
-    expect(note).toBeUndefined();
-    expect(fields).toEqual({ toolCalls: `[${lines}]`, content: '"Saving."', reasoning: '""' });
-  });
-
-  it.each([
-    ['Hello', 'Hello\n'],
-    ['Hello\n', 'Hello\n'],
-    ['', ''],
-    [call('1'), '{"name":"save","arguments":{"id":1}}\n'],
-    ['1 < 2, <tool', '1 < 2, <tool\n'],
-    ['<think>\nHm.\n</think>\n\nYes', '<think>\nHm.\n</think>\n\nYes\n'],
-    [
-      `<think>Hm</think>${call('1')}`,
-      '<think>\nHm\n</think>\n\n{"name":"save","arguments":{"id":1}}\n',
-    ],
-    ['<think>\nHm', '<think>\nHm\n</think>\n\n'],
-  ])('%j is shown as %j', (answer, stdout) => {
-    expect(printed(answer).stdout).toBe(stdout);
-  });
-
-  it('may begin in reasoning that the prompt opened', () => {
-    const { stdout, fields } = printed('Hm\n</think>\n\nYes', 'stop', 'assistant\n<think>\n');
-    expect(stdout).toBe('<think>\nHm\n</think>\n\nYes\n');
-    expect(fields).toEqual({ toolCalls: '[]', content: '"Yes"', reasoning: '"Hm"' });
-  });
-
-  it.each<[FinishReason, RegExp]>([
-    ['length', /no whole call: save; .*--max-tokens/],
-    ['aborted', /no whole call: save; the answer was interrupted/],
-    ['stop', /no whole call: save; the model did not finish/],
-  ])('never shows a call that is not whole: %s', (finishReason, message) => {
-    const answer = `Saving.\n${call('1')}\n${call('2').slice(0, -40)}`;
-    const { stdout, note, fields } = printed(answer, finishReason);
-    expect(stdout).toBe('Saving.\n{"name":"save","arguments":{"id":1}}\n');
-    expect(note).toMatch(message);
-    expect(JSON.parse(fields.toolCalls!)).toEqual([{ name: 'save', arguments: { id: 1 } }]);
   });
 });

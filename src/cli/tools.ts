@@ -1,17 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import {
-  type ChatMessage,
-  createToolCallParser,
-  type FinishReason,
-  type Model,
-  type ParsedToolCall,
-  type ParsedTurn,
-  parseTurn,
-  type RespondEnd,
-  type ToolCallParser,
-  type ToolCallParserOptions,
-  type TurnEvent,
-} from '../node.ts';
+import { readJsonFile } from './json-file.ts';
 import { usageError } from './options.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -21,18 +8,7 @@ type JsonObject = Readonly<Record<string, unknown>>;
  * @throws MowgliError `OPTION_INVALID` with the file, and the index of the entry at fault
  */
 export async function readTools(file: string): Promise<readonly unknown[]> {
-  if (file === '-') {
-    throw usageError("--tools must be a file: stdin ('-') is for the prompt; name a JSON file");
-  }
-  let tools: unknown;
-  try {
-    tools = JSON.parse(await readFile(file, 'utf8'));
-  } catch (cause) {
-    const problem = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
-    throw usageError(
-      `--tools: ${file} ${problem} (${(cause as Error).message}); name a file with a JSON list of functions`,
-    );
-  }
+  const tools = await readJsonFile('--tools', file, 'a JSON list of functions');
   if (!Array.isArray(tools) || tools.length === 0) {
     throw usageError(`--tools: ${file} must hold a list of at least one function: [${form}, ...]`);
   }
@@ -87,113 +63,8 @@ function checkParameters(parameters: unknown, where: string): void {
   }
 }
 
-/** The prompt of a conversation in which the model may call `tools`. */
-export function renderWithTools(
-  model: Model,
-  messages: readonly ChatMessage[],
-  tools: readonly unknown[],
-): string {
-  refuseUnlessItCalls(model);
-  return model.renderChat(messages, { tools });
-}
-
-/** @throws MowgliError `OPTION_INVALID` for a model that cannot be told of tools */
-export function refuseUnlessItCalls(model: Model): void {
-  if (model.toolCallFormat !== undefined) return;
-  const problem = model.hasChatTemplate
-    ? 'has a chat template that knows no tools, or teaches calls in a form that is not known here'
-    : 'has no chat template that could tell it of tools';
-  throw usageError(
-    `--tools: ${model.name} ${problem}; leave --tools out, or take a model that calls functions, such as Qwen3-Coder`,
-  );
-}
-
-/** An answer in which the model may call tools. */
-export class ToolTurn {
-  readonly #options: ToolCallParserOptions;
-  readonly #parser: ToolCallParser;
-  /** The kind of text that was shown last. */
-  #kind: 'text' | 'reasoning' = 'text';
-  #shown = '';
-
-  /** `prompt`: what `renderWithTools` made. */
-  constructor(model: Model, prompt: string, tools: readonly unknown[]) {
-    // Templates of models that always reason open the block themselves.
-    const startsInReasoning = /<think>\s*$/.test(prompt);
-    this.#options = { format: model.toolCallFormat, tools, startsInReasoning };
-    this.#parser = createToolCallParser(this.#options);
-  }
-
-  /** What to show of the next piece of the answer: its text, without calls. */
-  show(text: string): string {
-    return this.#show(this.#parser.push(text));
-  }
-
-  /** What to show last: the rest of the text, and a line of JSON for each finished call. */
-  showEnd(finishReason: FinishReason, { toolCalls }: ParsedTurn): string {
-    const rest = this.#show(this.#parser.end(finishReason)) + this.#switchTo('text');
-    const newline = this.#shown === '' || this.#shown.endsWith('\n') ? '' : '\n';
-    return rest + newline + toolCalls.map((call) => `${callJson(call)}\n`).join('');
-  }
-
-  /** The whole answer, taken apart. */
-  parse(text: string, finishReason: FinishReason): ParsedTurn {
-    return parseTurn(text, { ...this.#options, finishReason });
-  }
-
-  #show(events: readonly TurnEvent[]): string {
-    let shown = '';
-    for (const event of events) {
-      if (event.type !== 'text' && event.type !== 'reasoning') continue;
-      shown += this.#switchTo(event.type) + event.text;
-      this.#shown += event.text;
-    }
-    return shown;
-  }
-
-  /** The tags between text and reasoning, which the parser takes for markup. */
-  #switchTo(kind: 'text' | 'reasoning'): string {
-    if (kind === this.#kind) return '';
-    this.#kind = kind;
-    const tag = kind === 'reasoning' ? '<think>\n' : '\n</think>\n\n';
-    this.#shown += tag;
-    return tag;
-  }
-}
-
-/** The fields that `--json` adds: JSON text, since arguments may hold numbers that JavaScript rounds. */
-export function turnFields({ toolCalls, content, reasoning }: ParsedTurn): Record<string, string> {
-  return {
-    toolCalls: `[${toolCalls.map(callJson).join(',')}]`,
-    content: JSON.stringify(content),
-    reasoning: JSON.stringify(reasoning),
-  };
-}
-
-/** What to say of calls that were begun and must not be run; `undefined` when there are none. */
-export function incompleteNote(
-  { incompleteCalls }: Pick<ParsedTurn, 'incompleteCalls'>,
-  finishReason: RespondEnd['finishReason'],
-): string | undefined {
-  if (incompleteCalls.length === 0) return undefined;
-  const names = incompleteCalls.map(({ name }) => name).join(', ');
-  return `mowgli: left out what is no whole call: ${names}; ${reasons[finishReason]}`;
-}
-
-const reasons: Readonly<Record<RespondEnd['finishReason'], string>> = {
-  length: 'the answer reached its greatest length: allow more with --max-tokens or --context',
-  aborted: 'the answer was interrupted',
-  stop: 'the model did not finish it, or wrote it in a damaged form',
-  'tool-calls': 'the model wrote it in a damaged form',
-};
-
-/** A call as a line shows it. */
-export function callJson(call: ParsedToolCall): string {
-  return `{"name":${JSON.stringify(call.name)},"arguments":${call.arguments}}`;
-}
-
 /** JSON schemas are objects, or `true` and `false`. */
-function isSchema(value: unknown): boolean {
+export function isSchema(value: unknown): value is JsonObject | boolean {
   return typeof value === 'boolean' || isObject(value);
 }
 

@@ -1,17 +1,15 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
-import { mapConcurrent } from '../files/concurrent.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { GpuBuffer } from '../gpu/buffer.ts';
-import { BufferSet } from '../gpu/buffer-set.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { noSlot } from '../kernels/matrix.ts';
+import { concurrentReads, ExpertImages } from './expert-images.ts';
 import { type ExpertLayout, expertLayout, sameLayout } from './expert-layout.ts';
 import { ExpertReader } from './expert-reader.ts';
 import { ExpertUse } from './expert-use.ts';
-import { HostCache } from './host-cache.ts';
 import { type CachePolicy, createPolicy, hotSet, type PolicyName } from './policy.ts';
-import { type LayerExperts, SlotPool } from './slot-pool.ts';
-import { Staging } from './staging.ts';
+import type { LayerExperts, SlotPool } from './slot-pool.ts';
+import { allocateSlots } from './slot-shares.ts';
 import type { WeightLoader } from './tensor-upload.ts';
 
 export interface ExpertCacheOptions {
@@ -26,14 +24,8 @@ export interface ExpertCacheOptions {
   readonly usedBefore: ArrayLike<number> | undefined;
 }
 
-/** Reads in flight at once; more gain nothing and delay everything else in the process. */
-const concurrentReads = 4;
-
 /** Bytes of experts that are read while those before them are computed. */
 export const roundBytes = 64 << 20;
-
-/** Bytes of experts that may be read ahead of need, unless one token needs more. */
-const aheadBytes = 256 << 20;
 
 /** Bytes queued for upload before they are waited for: until then the driver holds a copy. */
 const queuedBytes = 256 << 20;
@@ -57,13 +49,6 @@ interface CachedLayer {
   forGood?: LayerExperts;
 }
 
-/** An expert on its way from the files, asked for before anybody needed it. */
-interface Ahead {
-  readonly image: Uint8Array;
-  /** Whether it arrived; never rejects. */
-  readonly done: Promise<boolean>;
-}
-
 /**
  * The experts of a model that are on the GPU, in slots, and the way there for the others: from the
  * files or the host's memory. Truth about who is where is here; the GPU has a copy, the table
@@ -78,8 +63,7 @@ export class ExpertCache {
   readonly use: ExpertUse;
   readonly #gpu: Gpu;
   readonly #experts: number;
-  readonly #perToken: number;
-  readonly #reader: ExpertReader;
+  readonly #images: ExpertImages;
   readonly #pools: readonly Pool[];
   /** By layer; none for a layer without experts. */
   readonly #layers: readonly (CachedLayer | undefined)[];
@@ -88,12 +72,6 @@ export class ExpertCache {
   readonly #table: GpuBuffer;
   readonly #roundTable: GpuBuffer;
   #roundSlots: readonly number[] = [];
-  readonly #staging: Staging;
-  readonly #host: HostCache;
-  readonly #ahead = new Map<number, Ahead>();
-  /** Reads ahead that have not ended, also those that nobody waits for any more. */
-  readonly #reading = new Set<Promise<boolean>>();
-  readonly #disposal = new AbortController();
   #queued = 0;
 
   private constructor(
@@ -107,8 +85,6 @@ export class ExpertCache {
     this.#gpu = gpu;
     const { numExperts: experts } = config;
     this.#experts = experts;
-    this.#perToken = config.numExpertsPerTok;
-    this.#reader = reader;
     this.#pools = pools;
     this.#slotOf = tables.slotOf;
     this.#table = tables.table;
@@ -124,11 +100,17 @@ export class ExpertCache {
     }
     this.#layers = layers;
     this.complete = pools.every(({ slots, layers: of }) => slots.slots === of.length * experts);
-    this.#staging = new Staging(Math.max(0, ...pools.map(({ slots }) => slots.layout.bytes)));
-    this.#host = new HostCache(this.complete ? 0 : hostBytes, this.#staging);
     const slots = pools.reduce((sum, pool) => sum + pool.slots.slots, 0);
     const all = pools.reduce((sum, pool) => sum + pool.layers.length * experts, 0);
     this.use = new ExpertUse(layers.length, experts, slots, all);
+    this.#images = new ExpertImages({
+      reader,
+      layouts: Array.from(layers, (cached) => cached?.pool.slots.layout),
+      experts,
+      perToken: config.numExpertsPerTok,
+      hostBytes: this.complete ? 0 : hostBytes,
+      use: this.use,
+    });
   }
 
   /**
@@ -160,7 +142,7 @@ export class ExpertCache {
     const round = await buffers.allocate('expert table', 4 * experts);
     buffers.gpu.write(table, 0, slotOf);
     const slotBytes = options.gpuBytes - table.bytes - round.bytes;
-    const pools = (await allocatePools(buffers, kinds, experts, slotBytes)).map(
+    const pools = (await allocateSlots(buffers, kinds, experts, slotBytes)).map(
       (slots, i): Pool => {
         const { layers } = kinds[i];
         const shape = { layers: layers.length, experts, slots: slots.slots };
@@ -259,7 +241,8 @@ export class ExpertCache {
     for (let i = 0; i < experts.length; i += perRound) batches.push(experts.slice(i, i + perRound));
     const begin = (batch: readonly number[]) => {
       const start = performance.now();
-      const images = this.#readAll(layer, batch, signal);
+      const images = this.#images.take(layer, batch, signal);
+      images.catch(() => {}); // whoever awaits it hears of it
       this.use.waited(layer, 'read', performance.now() - start); // of what is made, not read
       return images;
     };
@@ -276,7 +259,7 @@ export class ExpertCache {
     } finally {
       // Nothing may be on its way into a buffer that others take.
       await reading.then(
-        (images) => this.#giveBack(images),
+        (images) => this.#images.giveBack(images),
         () => {},
       );
     }
@@ -284,49 +267,20 @@ export class ExpertCache {
 
   /**
    * Begins to read experts that will probably be needed, into the host's memory; they take no slots
-   * before somebody asks for them. A failure here is left to whoever needs the expert.
+   * before somebody asks for them.
    */
   readAhead(layer: number, experts: readonly number[]): void {
-    const { layout } = this.#layers[layer]!.pool.slots;
-    const most = Math.max(this.#perToken, Math.floor(aheadBytes / this.#staging.bytes));
-    for (const expert of this.missing(layer, experts)) {
-      const key = layer * this.#experts + expert;
-      if (this.#reading.size >= most || this.#ahead.size >= most) return;
-      if (this.#ahead.has(key) || this.#host.has(key)) continue;
-      const image = this.#staging.take();
-      const { signal } = this.#disposal;
-      const done = this.#reader.read(layout, layer, expert, image, signal).then(
-        (bytes) => {
-          this.use.readBytes(bytes);
-          return true;
-        },
-        () => false,
-      );
-      this.#reading.add(done);
-      void done.then(() => this.#reading.delete(done));
-      this.#ahead.set(key, { image, done });
-    }
+    this.#images.readAhead(layer, this.missing(layer, experts));
   }
 
   /** Gives up what was read ahead for a layer and was not needed. */
   forgetAhead(layer: number): void {
-    const first = layer * this.#experts;
-    for (const [key, { image, done }] of this.#ahead) {
-      if (key < first || key >= first + this.#experts) continue;
-      this.#ahead.delete(key);
-      this.use.aheadWasted();
-      void done.then((arrived) => {
-        if (!(arrived && this.#host.put(key, image))) this.#staging.give(image);
-      });
-    }
+    this.#images.forgetAhead(layer);
   }
 
   /** Ends what is being read. The slots are freed with the buffers they were allocated from. */
-  async dispose(): Promise<void> {
-    this.#disposal.abort();
-    await Promise.all(this.#reading);
-    this.#ahead.clear();
-    this.#host.clear();
+  dispose(): Promise<void> {
+    return this.#images.dispose();
   }
 
   /** Every expert into a slot, layer after layer, or where not all have one, those that are pinned. */
@@ -343,70 +297,11 @@ export class ExpertCache {
       for (let i = 0; i < experts.length; i += perBatch) {
         throwIfAborted(signal, 'loading the model');
         const batch = experts.slice(i, i + perBatch);
-        const images = await this.#readAll(layer, batch, signal, onBytes);
+        const images = await this.#images.take(layer, batch, signal, onBytes);
         await this.#place(layer, batch, images);
       }
     }
     await this.#flush();
-  }
-
-  /** The images of some experts, from wherever they are soonest. All or none. */
-  #readAll(
-    layer: number,
-    experts: readonly number[],
-    signal: AbortSignal | undefined,
-    onBytes?: (bytes: number) => void,
-  ): Promise<Uint8Array[]> {
-    const images: Uint8Array[] = [];
-    const all = mapConcurrent(experts, concurrentReads, async (expert) => {
-      const image = await this.#read(layer, expert, signal, onBytes);
-      images.push(image);
-      return image;
-    });
-    const settled = all.catch((error) => {
-      this.#giveBack(images);
-      throw error;
-    });
-    settled.catch(() => {}); // whoever awaits it hears of it
-    return settled;
-  }
-
-  async #read(
-    layer: number,
-    expert: number,
-    signal: AbortSignal | undefined,
-    onBytes: ((bytes: number) => void) | undefined,
-  ): Promise<Uint8Array> {
-    const key = layer * this.#experts + expert;
-    const ahead = this.#ahead.get(key);
-    if (ahead) {
-      this.#ahead.delete(key);
-      if (await ahead.done) {
-        this.use.aheadUseful();
-        return ahead.image;
-      }
-      this.#staging.give(ahead.image);
-    }
-    const { layout } = this.#layers[layer]!.pool.slots;
-    const kept = this.#host.take(key);
-    if (kept) {
-      this.use.hostBytes(layout.bytes);
-      return kept;
-    }
-    const image = this.#staging.take();
-    try {
-      const bytes = await this.#reader.read(layout, layer, expert, image, signal);
-      this.use.readBytes(bytes);
-      onBytes?.(bytes);
-      return image;
-    } catch (error) {
-      this.#staging.give(image);
-      throw error;
-    }
-  }
-
-  #giveBack(images: readonly Uint8Array[]): void {
-    for (const image of images) this.#staging.give(image);
   }
 
   /** Puts experts into slots, of which there are as many, and makes them the present round. */
@@ -432,9 +327,7 @@ export class ExpertCache {
       this.#setSlot(layer, expert, slot);
       pool.policy.insert(firstKey + expert);
       this.use.uploaded(pool.slots.layout.bytes);
-      if (!this.#host.put(layer * this.#experts + expert, images[i])) {
-        this.#staging.give(images[i]);
-      }
+      this.#images.keep(layer, expert, images[i]);
     }
     this.#gpu.write(this.#roundTable, 0, round);
     this.#roundSlots = experts.map((expert) => round[expert]);
@@ -469,63 +362,4 @@ export class ExpertCache {
     this.#gpu.device.queue.submit([]);
     await this.#gpu.idle();
   }
-}
-
-interface Kind {
-  readonly layout: ExpertLayout;
-  readonly layers: readonly number[];
-}
-
-/**
- * Slots for each layout, within the budget; fewer where the device has less than the budget, with a
- * margin for what else needs its memory.
- */
-async function allocatePools(
-  buffers: BufferSet,
-  kinds: readonly Kind[],
-  experts: number,
-  budget: number,
-): Promise<SlotPool[]> {
-  const { ledger } = buffers.gpu;
-  const total = (counts: readonly number[]) =>
-    kinds.reduce((sum, { layout }, i) => sum + counts[i] * layout.bytes, 0);
-  const least = total(kinds.map(() => 1));
-  for (let bytes = budget; ; ) {
-    const counts = shareSlots(kinds, experts, bytes);
-    const own = new BufferSet(buffers.gpu);
-    const before = ledger.bytes;
-    const pools: SlotPool[] = [];
-    try {
-      for (const [i, { layout }] of kinds.entries()) {
-        pools.push(await SlotPool.create(own, layout, counts[i]));
-      }
-      buffers.adopt(own);
-      return pools;
-    } catch (error) {
-      const given = ledger.bytes - before;
-      own.destroy();
-      if (!(error instanceof MowgliError && error.code === 'OUT_OF_MEMORY')) throw error;
-      bytes = given > 0 ? 0.85 * given : total(counts) / 2;
-      if (bytes < least) throw error;
-    }
-  }
-}
-
-/** Slots for each layout, within a budget; no more than there are experts. */
-export function shareSlots(kinds: readonly Kind[], experts: number, budget: number): number[] {
-  const most = kinds.map(({ layers }) => layers.length * experts);
-  const bytes = kinds.map(({ layout }) => layout.bytes);
-  const all = most.reduce((sum, slots, i) => sum + slots * bytes[i], 0);
-  const least = bytes.reduce((sum, each) => sum + each, 0);
-  if (least > budget) {
-    throw new MowgliError(
-      'OUT_OF_MEMORY',
-      `${Math.max(0, budget)} bytes of GPU memory are left for experts, and the smallest cache takes ` +
-        `${least}; raise the budget by ${least - Math.max(0, budget)} bytes, or use a smaller context or chunk`,
-    );
-  }
-  if (all <= budget) return most;
-  // One slot each, and the same share of every layout's experts for what is left.
-  const share = (budget - least) / (all - least);
-  return most.map((slots) => Math.min(slots, 1 + Math.floor((slots - 1) * share)));
 }

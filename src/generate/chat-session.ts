@@ -8,6 +8,7 @@ import {
   type Responder,
   type RespondOptions,
   type RespondPart,
+  refuseToolsItCannotCall,
   respond,
 } from './respond.ts';
 import type { ByteSink } from './session-file.ts';
@@ -47,13 +48,17 @@ export class ChatSession {
   readonly #own = new Map<ChatMessage, readonly number[]>();
   #answering = false;
 
-  /** `Model.chat` makes sessions. */
+  /**
+   * `Model.chat` makes sessions.
+   * @throws MowgliError `OPTION_INVALID` for tools that the model cannot be told of
+   */
   constructor(
     model: Responder,
     endTokenIds: readonly number[],
     { system, messages = [], ...defaults }: ChatOptions,
     turns: SavedConversation['turns'] = [],
   ) {
+    refuseToolsItCannotCall(model, defaults);
     this.#model = model;
     this.#defaults = defaults;
     this.#tools = defaults.tools ?? [];

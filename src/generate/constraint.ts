@@ -13,6 +13,11 @@ export interface TokenConstraint {
   allowed(remaining: number): Uint32Array | undefined;
   /** Goes on to the state after a token that was allowed; not called for end tokens. */
   accept(token: number): void;
+  /**
+   * Of a constraint that leads the text to an end, whether it may end here: one that does so for want of
+   * tokens is not cut off then. Stop texts, which could come anywhere, do not end such a text.
+   */
+  readonly complete?: boolean | undefined;
   /** Whether the text is complete and nothing can follow it. */
   readonly finished: boolean;
 }

@@ -1,8 +1,6 @@
 import { MowgliError, throwIfAborted } from '../errors.ts';
-import { ExpertCache } from '../experts/expert-cache.ts';
+import type { ExpertCache } from '../experts/expert-cache.ts';
 import type { ExpertUse } from '../experts/expert-use.ts';
-import { defaultPolicy, type PolicyName } from '../experts/policy.ts';
-import type { WeightLoader } from '../experts/tensor-upload.ts';
 import type { Checkpoint } from '../files/checkpoint.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { BufferSlice } from '../gpu/buffer.ts';
@@ -10,13 +8,8 @@ import { BufferSet } from '../gpu/buffer-set.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type KernelTime, Profiler } from '../gpu/profiler.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { adjustLogits } from '../kernels/adjust-logits.ts';
 import { splitContext } from '../kernels/attention.ts';
-import type { KvType, LayerKv } from '../kernels/kv-cache.ts';
-import { maskLogits, maskWords } from '../kernels/mask-logits.ts';
-import { type ActivationType, uploadCodebooks } from '../kernels/matrix.ts';
-import { maxTopK, noId, topK } from '../kernels/topk.ts';
-import { Decoder } from '../model/decoder.ts';
+import type { Decoder } from '../model/decoder.ts';
 import {
   type Chunk,
   type Evaluated,
@@ -24,46 +17,17 @@ import {
   type ReadAhead,
   type Routing,
 } from '../model/forward-pass.ts';
-import { allocateKvCache } from '../model/kv-cache.ts';
 import { type KvShape, KvTransfer, kvTokenBytes } from '../model/kv-transfer.ts';
 import { RopeTable } from '../model/rope.ts';
+import { readbackBytes, type Workspace } from '../model/workspace.ts';
+import { type EngineOptions, type EngineParts, loadParts } from './engine-parts.ts';
 import {
-  allocateWorkspace,
-  largestChunk,
-  readbackBytes,
-  type Workspace,
-} from '../model/workspace.ts';
-import {
-  completeBytes,
-  type FixedMemory,
-  fixedBytes,
-  fixedMemory,
-  leastBytes,
-} from '../planner/memory-plan.ts';
-import type { Adjustment } from './sampler.ts';
-import type { LoadProgress } from './types.ts';
-
-export interface EngineOptions {
-  /** Capacity of the KV cache, in tokens. */
-  context: number;
-  /** Tokens evaluated at a time while reading a prompt. */
-  chunk: number;
-  kvType: KvType;
-  /** Default: f32. */
-  activations?: ActivationType | undefined;
-  /** Bytes of GPU memory to use at most, for everything. Default: what the model takes. */
-  gpuMemory?: number | undefined;
-  /** Bytes of host memory that keep experts read before. Default 0: the operating system's cache does. */
-  hostMemory?: number | undefined;
-  policy?: PolicyName | undefined;
-  readAhead?: ReadAhead | undefined;
-  /** Share of the expert slots for those used most before; see `usedBefore`. Default 0. */
-  pin?: number | undefined;
-  /** How often experts were used in earlier runs, [layer, expert]. */
-  usedBefore?: ArrayLike<number> | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((progress: LoadProgress) => void) | undefined;
-}
+  type Candidates,
+  type LikeliestOptions,
+  likeliestReads,
+  recordLikeliest,
+  toCandidates,
+} from './likeliest.ts';
 
 /** How an evaluation can be watched and stopped. */
 export interface EvaluateOptions {
@@ -74,20 +38,6 @@ export interface EvaluateOptions {
 
 /** Takes the logits of the token at an index, [vocab]. */
 export type LogitsVisitor = (logits: Float32Array, index: number) => void | Promise<void>;
-
-interface BestOptions extends EvaluateOptions {
-  k: number;
-  vocab: number;
-  adjustments?: readonly Adjustment[] | undefined;
-  /** The only tokens to find, a bit each (see `TokenConstraint`); at least `maskWords(vocab)` words. */
-  allowed?: Uint32Array | undefined;
-}
-
-/** The most likely tokens, likeliest first. Shorter than asked for when fewer logits were numbers. */
-export interface Candidates {
-  readonly ids: Uint32Array;
-  readonly logits: Float32Array;
-}
 
 /**
  * Weights, one KV cache and the buffers of one chunk: evaluates tokens one after the other and
@@ -113,19 +63,8 @@ export class Engine {
   #work: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  private constructor(
-    buffers: BufferSet,
-    config: ModelConfig,
-    parts: {
-      context: number;
-      chunk: number;
-      decoder: Decoder;
-      experts: ExpertCache;
-      kv: readonly LayerKv[];
-      ws: Workspace;
-    },
-    readAhead: ReadAhead,
-  ) {
+  private constructor(parts: EngineParts, readAhead: ReadAhead) {
+    const { buffers, config } = parts;
     this.gpu = buffers.gpu;
     this.config = config;
     this.context = parts.context;
@@ -137,7 +76,7 @@ export class Engine {
     this.#rope = new RopeTable(config);
     this.#kv = new KvTransfer(buffers.gpu, parts.kv, readbackBytes(parts.ws));
     this.#rec = buffers.gpu.record();
-    this.#pass = new ForwardPass(buffers.gpu, { ...parts, config, rec: this.#rec }, readAhead);
+    this.#pass = new ForwardPass(buffers.gpu, { ...parts, rec: this.#rec }, readAhead);
   }
 
   /**
@@ -148,50 +87,11 @@ export class Engine {
    * on the way is freed
    */
   static async load(gpu: Gpu, checkpoint: Checkpoint, options: EngineOptions): Promise<Engine> {
-    const { config, tensors } = checkpoint;
-    const { context, gpuMemory = gpu.memory, signal, onProgress } = options;
     const buffers = new BufferSet(gpu);
-    gpu.ledger.limit = gpuMemory;
     try {
-      const { maxBindingBytes } = gpu.capabilities;
-      const { activations = 'f32', kvType } = options;
-      const shape = { context, chunk: options.chunk, kvType, activations, maxBindingBytes };
-      const fixed = await fixedMemory(config, tensors, shape);
-      checkBudget(fixed, gpuMemory);
-      const chunk = largestChunk(config, Math.min(options.chunk, context), maxBindingBytes);
-      const kv = await allocateKvCache(buffers, config, context, kvType);
-      const ws = await allocateWorkspace(buffers, config, chunk, activations);
-      await gpu.reserveReadback(readbackBytes(ws));
-      uploadCodebooks(
-        gpu,
-        Array.from(tensors.tensors.values(), ({ type }) => type),
-      );
-      const streams = completeBytes(fixed) > gpuMemory;
-      const total = fixed.residentBytes + (streams ? 0 : fixed.expertsBytes);
-      let done = 0;
-      const loader: WeightLoader = {
-        tensors,
-        buffers,
-        signal,
-        onBytes: (bytes) => {
-          done += bytes;
-          // Bytes of the files; on the GPU some are padded, so that this is a little short of all.
-          onProgress?.({ phase: 'weights', done: Math.min(done, total), total });
-        },
-      };
-      const decoder = await Decoder.load(loader, config);
-      const experts = await ExpertCache.create(loader, config, {
-        gpuBytes: gpuMemory - gpu.ledger.bytes,
-        hostBytes: options.hostMemory ?? 0,
-        policy: options.policy ?? defaultPolicy,
-        pin: options.pin ?? 0,
-        usedBefore: options.usedBefore,
-      });
-      onProgress?.({ phase: 'weights', done: total, total });
-      const { readAhead = 'auto' } = options;
-      const parts = { context, chunk, decoder, experts, kv, ws };
-      const engine = new Engine(buffers, config, parts, readAhead);
-      await engine.#compile(signal, onProgress);
+      const parts = await loadParts(buffers, checkpoint, options);
+      const engine = new Engine(parts, options.readAhead ?? 'auto');
+      await engine.#compile(options.signal, options.onProgress);
       return engine;
     } catch (error) {
       buffers.destroy();
@@ -231,25 +131,6 @@ export class Engine {
       this.#rec.profiler = undefined;
       profiler.dispose();
     }
-  }
-
-  /**
-   * Runs `work` while every router's choices are kept; answers, per layer, the experts of all
-   * positions evaluated by then, [tokens, numExpertsPerTok], best first (nothing for a dense layer).
-   * Only positions that `work` evaluated are meaningful.
-   */
-  async traceRouting(work: () => Promise<void>): Promise<Uint32Array[]> {
-    const { numExpertsPerTok: topK, sparseLayers } = this.config;
-    const trace = sparseLayers.map((sparse) => new Uint32Array(sparse ? this.context * topK : 0));
-    const end = this.observeRouting(({ position, layers }) => {
-      for (const [layer, ids] of layers.entries()) trace[layer].set(ids, position * topK);
-    });
-    try {
-      await work();
-    } finally {
-      end();
-    }
-    return trace.map((ids) => ids.subarray(0, ids.length && this.position * topK));
   }
 
   /** How many tokens' keys and values the cache holds: where the next one goes. */
@@ -319,59 +200,16 @@ export class Engine {
    * Evaluates tokens after those already evaluated and finds the `k` most likely next tokens among
    * the first `vocab`, after `adjustments`.
    */
-  best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
-    return this.#working(() => this.#best(tokens, options));
-  }
-
-  async #best(tokens: readonly number[], options: BestOptions): Promise<Candidates> {
-    const { k, vocab } = options;
-    const ws = this.#ws;
-    const wanted = 4 * Math.min(k, maxTopK);
-    const reads = [ws.topValues.buffer.slice(0, wanted), ws.topIds.buffer.slice(0, wanted)];
-    const [values, ids] = await this.#evaluate(tokens, options, reads, (rec) =>
-      this.#recordBest(rec, k, Math.min(vocab, this.config.vocabSize), options),
-    );
-    const found = new Uint32Array(ids);
-    const count = found.indexOf(noId);
-    return {
-      ids: count < 0 ? found : found.subarray(0, count),
-      logits: new Float32Array(values).subarray(0, count < 0 ? found.length : count),
-    };
-  }
-
-  #recordBest(
-    rec: Recorder,
-    k: number,
-    vocab: number,
-    { adjustments = [], allowed }: Pick<BestOptions, 'adjustments' | 'allowed'>,
-  ): void {
-    const ws = this.#ws;
-    if (adjustments.length) {
-      const entries = new DataView(new ArrayBuffer(16 * adjustments.length));
-      adjustments.forEach(({ id, repetition, add }, i) => {
-        entries.setUint32(16 * i, id, true);
-        entries.setFloat32(16 * i + 4, repetition, true);
-        entries.setFloat32(16 * i + 8, add, true);
-      });
-      this.gpu.write(ws.adjustments.buffer, 0, entries);
-      adjustLogits(rec, {
-        logits: ws.logits.slice,
-        entries: ws.adjustments,
-        n: adjustments.length,
-      });
-    }
-    if (allowed) {
-      this.gpu.write(ws.allowed.buffer, 0, allowed.subarray(0, maskWords(vocab)));
-      maskLogits(rec, { logits: ws.logits.slice, allowed: ws.allowed, n: vocab });
-    }
-    topK(rec, {
-      logits: ws.logits.slice,
-      n: vocab,
-      k: Math.min(k, maxTopK),
-      scratchValues: ws.topKScratchValues,
-      scratchIds: ws.topKScratchIds,
-      values: ws.topValues,
-      ids: ws.topIds,
+  best(
+    tokens: readonly number[],
+    options: EvaluateOptions & LikeliestOptions,
+  ): Promise<Candidates> {
+    return this.#working(async () => {
+      const ws = this.#ws;
+      const wanted = { ...options, vocab: Math.min(options.vocab, this.config.vocabSize) };
+      const reads = likeliestReads(ws, wanted.k);
+      const record = (rec: Recorder) => recordLikeliest(rec, ws, wanted);
+      return toCandidates(await this.#evaluate(tokens, options, reads, record));
     });
   }
 
@@ -560,7 +398,7 @@ export class Engine {
       throwIfAborted(signal, 'loading the model');
       onProgress?.({ phase: 'kernels', done, total: shapes.length });
       const { vocabSize } = this.config;
-      const best = (rec: Recorder) => this.#recordBest(rec, 1, vocabSize, {});
+      const best = (rec: Recorder) => recordLikeliest(rec, this.#ws, { k: 1, vocab: vocabSize });
       // What the cache holds before that position does not matter: the result is dropped.
       const chunk = this.#prepare(new Array(tokens).fill(0), position);
       await this.#pass.rehearse({ ...chunk, signal, finish: this.#finish(tokens, best) });
@@ -571,19 +409,4 @@ export class Engine {
     throwIfAborted(signal, 'loading the model');
     this.gpu.readbacks = 0;
   }
-}
-
-/** @throws MowgliError `OUT_OF_MEMORY` when what every token needs and the smallest cache do not fit */
-function checkBudget(fixed: FixedMemory, gpuMemory: number): void {
-  const least = leastBytes(fixed);
-  if (least <= gpuMemory) return;
-  const { residentBytes, kvBytes, activationBytes } = fixed;
-  throw new MowgliError(
-    'OUT_OF_MEMORY',
-    `${gpuMemory} bytes of GPU memory are allowed, and ${least} are the least that this takes: ` +
-      `${residentBytes} for the weights that every token needs, ${kvBytes} for the context, ` +
-      `${activationBytes} for activations, and ${least - fixedBytes(fixed)} for the smallest cache of ` +
-      `experts; allow ${least - gpuMemory} bytes more (gpuMemory, --gpu-memory), or use a smaller ` +
-      'context or chunk, or a model in a smaller number format',
-  );
 }

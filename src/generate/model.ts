@@ -7,23 +7,16 @@ import { fingerprint } from '../files/fingerprint.ts';
 import type { GenerationDefaults } from '../files/generation-defaults.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { Grammars } from '../grammar/grammars.ts';
 import type { Routing } from '../model/forward-pass.ts';
 import type { ToolCallFormat } from '../text/tool-calls/parser.ts';
-import { type ChatOptions, ChatSession, readSaved } from './chat-session.ts';
-import { Engine, type EngineOptions, type EvaluateOptions, type LogitsVisitor } from './engine.ts';
-import { Lock } from './lock.ts';
-import { OwnTurns } from './own-turns.ts';
+import type { ChatOptions, ChatSession } from './chat-session.ts';
+import { Conversations } from './conversations.ts';
+import { Engine, type EvaluateOptions, type LogitsVisitor } from './engine.ts';
+import type { EngineOptions } from './engine-parts.ts';
+import { type EngineTurn, EngineTurns } from './engine-turns.ts';
 import { PrefixCache, type PrefixCacheUse } from './prefix-cache.ts';
-import {
-  keepTurn,
-  type Responder,
-  type RespondOptions,
-  type RespondPart,
-  respond,
-} from './respond.ts';
+import type { PromptEncoder, RespondOptions, RespondPart } from './respond.ts';
 import { nothingGenerated, type RunContext, run } from './run.ts';
-import { type ByteSink, readSession, writeSession } from './session-file.ts';
 import { ModelText, type RenderChatOptions } from './text.ts';
 import type { ChatMessage, GenerateOptions, GeneratePart, Prompt } from './types.ts';
 
@@ -54,9 +47,6 @@ export interface ModelOptions extends EngineOptions {
 
 const defaultPrefixCache = 2 ** 30;
 
-/** Tokens of answers to keep as they were generated, for prompts with the same conversation. */
-const keptAnswers = 1_000_000;
-
 /** A loaded model. Made by `loadModel`; free it with `dispose` or `await using`. */
 export class Model implements AsyncDisposable {
   /** What it was loaded from. */
@@ -69,10 +59,9 @@ export class Model implements AsyncDisposable {
   readonly #prefixes: PrefixCache;
   readonly #text: ModelText;
   readonly #defaults: GenerationDefaults;
-  readonly #lock = new Lock();
-  readonly #disposal = new AbortController();
+  readonly #turns: EngineTurns;
+  #conversationsIfAny: Conversations | undefined;
   #disposed: Promise<void> | undefined;
-  #answering: { readonly responder: Responder; readonly turns: OwnTurns } | undefined;
 
   private constructor(
     checkpoint: Checkpoint,
@@ -90,6 +79,7 @@ export class Model implements AsyncDisposable {
     this.#defaults = checkpoint.generationDefaults;
     this.#text = text;
     this.#engine = engine;
+    this.#turns = new EngineTurns(checkpoint.name);
   }
 
   /**
@@ -136,7 +126,7 @@ export class Model implements AsyncDisposable {
 
   /** Why nothing can be generated any more: the device failed, or the model was disposed of. */
   get failure(): MowgliError | undefined {
-    return this.#disposed ? this.#wasDisposed() : this.#engine.gpu.failure;
+    return this.#turns.refusal ?? this.#engine.gpu.failure;
   }
 
   /** Whether conversations can be given as messages: the model came with a chat template. */
@@ -167,12 +157,12 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Token ids to text, control tokens included.
+   * Token ids to text; `skipSpecial` leaves control tokens out, as generated text does.
    * @throws MowgliError `TOKENIZER_INVALID` when the model has no tokenizer, `OPTION_INVALID` for
    * an id it does not know
    */
-  detokenize(ids: readonly number[]): string {
-    return this.#text.tokenizer.decode(ids);
+  detokenize(ids: readonly number[], options: { skipSpecial?: boolean } = {}): string {
+    return this.#text.tokenizer.decode(ids, options);
   }
 
   /**
@@ -201,12 +191,16 @@ export class Model implements AsyncDisposable {
    * @throws MowgliError `OPTION_INVALID`, `CONTEXT_EXCEEDED`, `TEMPLATE_FAILED`,
    * `TOKENIZER_INVALID`, `ABORTED`, `DISPOSED`, and errors of the device
    */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<GeneratePart> {
-    const { signal } = options;
-    const tokens = this.#promptTokens(prompt);
-    let release: () => void;
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<GeneratePart> {
+    return this.#generate((signal) => this.#promptTokens(prompt, signal), options);
+  }
+
+  async *#generate(encode: PromptEncoder, options: GenerateOptions): AsyncGenerator<GeneratePart> {
+    let tokens: readonly number[] = [];
+    let turn: EngineTurn;
     try {
-      release = await this.#turn(signal);
+      tokens = await encode(options.signal);
+      turn = await this.#turns.begin(options.signal);
     } catch (error) {
       if (error instanceof MowgliError && error.code === 'ABORTED') {
         yield nothingGenerated(this.#engine, tokens.length);
@@ -214,9 +208,11 @@ export class Model implements AsyncDisposable {
       throw error;
     }
     try {
-      yield* run(this.#runContext(options), tokens, options);
+      yield* run(this.#runContext(options), tokens, { ...options, signal: turn.signal });
+    } catch (error) {
+      throw this.#turns.refusal ?? error;
     } finally {
-      release();
+      turn.end();
     }
   }
 
@@ -234,22 +230,18 @@ export class Model implements AsyncDisposable {
     messages: readonly ChatMessage[],
     options: RespondOptions = {},
   ): AsyncGenerator<RespondPart> {
-    const { responder, turns } = this.#responding();
-    for await (const part of respond(responder, turns, messages, options)) {
-      if (part.type === 'end') keepTurn(responder, turns, messages, options.tools ?? [], part);
-      yield part;
-    }
+    yield* this.#conversations.respond(messages, options);
   }
 
   /**
    * A conversation that keeps its messages, and evaluates only what is new in each turn. `options` are
    * the defaults of its answers.
-   * @throws MowgliError `TEMPLATE_FAILED`, `TOKENIZER_INVALID` when the model came without these
+   * @throws MowgliError `TEMPLATE_FAILED`, `TOKENIZER_INVALID` when the model came without these,
+   * `OPTION_INVALID` for tools that it cannot be told of
    */
   chat(options: ChatOptions = {}): ChatSession {
-    const { responder } = this.#responding();
     if (!this.hasChatTemplate) this.renderChat([]); // It says what is missing.
-    return new ChatSession(responder, this.config.eosTokenIds, options);
+    return this.#conversations.chat(options);
   }
 
   /**
@@ -264,69 +256,7 @@ export class Model implements AsyncDisposable {
     source: ByteSource,
     options: Omit<ChatOptions, 'system' | 'messages' | 'tools'> & { signal?: AbortSignal } = {},
   ): Promise<ChatSession> {
-    const { signal, ...defaults } = options;
-    const { responder } = this.#responding();
-    const stoppable = { signal: this.#untilDisposal(signal) };
-    const release = await this.#turn(signal);
-    try {
-      const engine = this.#engine;
-      const reader = {
-        fingerprint: this.#fingerprint,
-        kv: engine.kvShape,
-        context: engine.context,
-      };
-      const file = await readSession(source, reader, stoppable);
-      const { messages, tools, turns } = readSaved(file.header, source.name);
-      const chat = { ...defaults, messages, tools };
-      const session = new ChatSession(responder, this.config.eosTokenIds, chat, turns);
-      await this.#prefixes.load(file.tokens, file.blockTokens, file.blocks(), stoppable.signal);
-      return session;
-    } catch (error) {
-      throw this.#disposed ? this.#wasDisposed() : error;
-    } finally {
-      release();
-    }
-  }
-
-  async #saveSession(
-    sink: ByteSink,
-    header: unknown,
-    tokens: readonly number[],
-    { signal }: { signal?: AbortSignal },
-  ): Promise<void> {
-    const engine = this.#engine;
-    const stoppable = { signal: this.#untilDisposal(signal) };
-    const release = await this.#turn(signal);
-    try {
-      const known = await this.#prefixes.recall(tokens, stoppable.signal);
-      const session = {
-        fingerprint: this.#fingerprint,
-        kv: engine.kvShape,
-        header,
-        tokens: tokens.slice(0, known),
-        readKv: (from: number, to: number) => engine.readKv(from, to),
-      };
-      await writeSession(sink, session, stoppable);
-    } catch (error) {
-      throw this.#disposed ? this.#wasDisposed() : error;
-    } finally {
-      release();
-    }
-  }
-
-  #responding(): { readonly responder: Responder; readonly turns: OwnTurns } {
-    if (this.#answering) return this.#answering;
-    const { tokenizer } = this.#text;
-    const { eosTokenIds } = this.config;
-    const responder: Responder = {
-      name: this.name,
-      text: this.#text,
-      grammars: new Grammars(tokenizer, eosTokenIds),
-      generate: (prompt, options) => this.generate(prompt, options),
-      save: (sink, header, tokens, options) => this.#saveSession(sink, header, tokens, options),
-    };
-    this.#answering = { responder, turns: new OwnTurns(tokenizer, eosTokenIds, keptAnswers) };
-    return this.#answering;
+    return this.#conversations.readSession(source, options);
   }
 
   /**
@@ -361,22 +291,16 @@ export class Model implements AsyncDisposable {
   }
 
   /** Takes a turn with the engine, from the first position on. */
-  async #evaluate<T>(
+  #evaluate<T>(
     options: EvaluateOptions,
     work: (stoppable: EvaluateOptions) => Promise<T>,
   ): Promise<T> {
-    const release = await this.#turn(options.signal);
-    try {
-      const signal = this.#untilDisposal(options.signal);
+    return this.#turns.take(options.signal, async (signal) => {
       await this.#prefixes.vacate(signal);
       const result = await work({ ...options, signal });
       this.#engine.rewind(0); // Not worth keeping.
       return result;
-    } catch (error) {
-      throw this.#disposed ? this.#wasDisposed() : error;
-    } finally {
-      release();
-    }
+    });
   }
 
   /** What was needed of the experts since the model was loaded, and what it took to have them. */
@@ -420,7 +344,7 @@ export class Model implements AsyncDisposable {
    * Calling it again does nothing but wait for the same.
    */
   dispose(): Promise<void> {
-    this.#disposal.abort();
+    this.#turns.dispose();
     // Not by taking a turn: a generation that nobody continues, such as the one whose loop waits
     // for this, would never pass its turn on.
     this.#disposed ??= this.#free();
@@ -443,15 +367,19 @@ export class Model implements AsyncDisposable {
     await this.#checkpoint.close();
   }
 
-  async #turn(signal: AbortSignal | undefined): Promise<() => void> {
-    try {
-      const release = await this.#lock.acquire(this.#untilDisposal(signal));
-      if (!this.#disposed) return release;
-      release();
-    } catch (error) {
-      if (!this.#disposed) throw error;
-    }
-    throw this.#wasDisposed();
+  /** Made when it is asked for: a model without a tokenizer has none. */
+  get #conversations(): Conversations {
+    this.#conversationsIfAny ??= new Conversations({
+      name: this.name,
+      text: this.#text,
+      endTokenIds: this.config.eosTokenIds,
+      fingerprint: this.#fingerprint,
+      engine: this.#engine,
+      prefixes: this.#prefixes,
+      turns: this.#turns,
+      generate: (encode, options) => this.#generate(encode, options),
+    });
+    return this.#conversationsIfAny;
   }
 
   #runContext({ reuse = true }: GenerateOptions): RunContext {
@@ -462,23 +390,15 @@ export class Model implements AsyncDisposable {
       return 0;
     };
     const [text, defaults] = [this.#text, this.#defaults];
-    return { engine, text, defaults, prepare, disposal: this.#disposal.signal };
+    return { engine, text, defaults, prepare };
   }
 
-  #untilDisposal(signal: AbortSignal | undefined): AbortSignal {
-    const disposal = this.#disposal.signal;
-    return signal ? AbortSignal.any([signal, disposal]) : disposal;
-  }
-
-  #wasDisposed(): MowgliError {
-    return new MowgliError('DISPOSED', `${this.name} was disposed of; load the model again`);
-  }
-
-  #promptTokens(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string') return this.tokenize(prompt);
+  async #promptTokens(prompt: Prompt, signal?: AbortSignal): Promise<readonly number[]> {
+    const tokenize = (text: string) => this.#text.tokenizer.encodeInSlices(text, { signal });
+    if (typeof prompt === 'string') return tokenize(prompt);
     if (typeof prompt === 'object' && prompt !== null) {
       if (!('tokens' in prompt)) {
-        if (Array.isArray(prompt)) return this.tokenize(this.renderChat(prompt));
+        if (Array.isArray(prompt)) return tokenize(this.renderChat(prompt));
       } else if (Array.isArray(prompt.tokens)) return prompt.tokens;
     }
     throw new MowgliError(

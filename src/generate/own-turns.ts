@@ -1,3 +1,4 @@
+import { atOnce, inSlices, type Steps } from '../text/slices.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** A turn of the model, as it generated it. */
@@ -33,7 +34,8 @@ export class OwnTurns {
   readonly #tokenizer: Tokenizer;
   /** The texts of the tokens that end a turn, such as `<|im_end|>`. */
   readonly #ends: readonly string[];
-  readonly #boundary: RegExp;
+  /** Finds these. */
+  readonly #end: RegExp | undefined;
   readonly #capacity: number;
   readonly #root: Stretch = { text: '', before: undefined, after: new Map() };
   /** Stretches with a turn, the one used longest ago first. */
@@ -48,7 +50,7 @@ export class OwnTurns {
       .filter((id) => id < tokenizer.vocabSize)
       .map((id) => tokenizer.decode([id]));
     const ends = this.#ends.map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-    this.#boundary = new RegExp(`(?<=${ends.join('|')})`);
+    this.#end = ends.length > 0 ? new RegExp(ends.join('|'), 'g') : undefined;
   }
 
   /**
@@ -59,7 +61,7 @@ export class OwnTurns {
     const end = this.#endOfTurn(rendered, prompt.length);
     if (!rendered.startsWith(prompt) || !end) return false;
     let stretch = this.#root;
-    for (const text of rendered.slice(0, end.after).split(this.#boundary)) {
+    for (const text of this.#stretches(rendered.slice(0, end.after))) {
       let next = stretch.after.get(text);
       if (!next) {
         next = { text, before: stretch, after: new Map() };
@@ -80,13 +82,25 @@ export class OwnTurns {
 
   /** The tokens of a rendered conversation. */
   encode(rendered: string): number[] {
+    return atOnce(this.#encode(rendered));
+  }
+
+  /**
+   * The same, but other work gets its turn meanwhile.
+   * @throws MowgliError `ABORTED` soon after the signal fires
+   */
+  encodeInSlices(rendered: string, signal?: AbortSignal): Promise<number[]> {
+    return inSlices(this.#encode(rendered), 'cutting the conversation into tokens', signal);
+  }
+
+  *#encode(rendered: string): Steps<number[]> {
     const tokens: number[] = [];
     const add = (more: readonly number[]) => {
       for (const token of more) tokens.push(token);
     };
     let text = '';
     let known: Stretch | undefined = this.#root;
-    for (const stretch of rendered.split(this.#boundary)) {
+    for (const stretch of this.#stretches(rendered)) {
       known = known?.after.get(stretch);
       if (!known?.own) {
         text += stretch;
@@ -95,12 +109,22 @@ export class OwnTurns {
       this.#use(known);
       const { own } = known;
       // What begins and ends a turn are tokens of their own: the text can be cut there.
-      add(this.#tokenizer.encode(text + stretch.slice(0, own.begin)));
+      add(yield* this.#tokenizer.encodeInSteps(text + stretch.slice(0, own.begin)));
       add(own.tokens);
       text = stretch.slice(own.end);
     }
-    add(this.#tokenizer.encode(text));
+    add(yield* this.#tokenizer.encodeInSteps(text));
     return tokens;
+  }
+
+  /** Cuts a conversation behind each end-of-turn token. */
+  *#stretches(rendered: string): Generator<string> {
+    let from = 0;
+    for (const { 0: end, index } of this.#end ? rendered.matchAll(this.#end) : []) {
+      yield rendered.slice(from, index + end.length);
+      from = index + end.length;
+    }
+    if (from < rendered.length) yield rendered.slice(from);
   }
 
   /** The first end-of-turn token from a position on: where it is, and where it ends. */

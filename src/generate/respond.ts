@@ -16,7 +16,6 @@ import type {
   GeneratedLogprob,
   GenerateOptions,
   GeneratePart,
-  Prompt,
   Usage,
 } from './types.ts';
 
@@ -75,12 +74,15 @@ export interface RespondEnd {
   readonly usage: Usage;
 }
 
+/** Cuts a prompt into tokens, as soon as they are needed, and no longer than they are. */
+export type PromptEncoder = (signal: AbortSignal | undefined) => Promise<readonly number[]>;
+
 /** What answers and conversations take from their model. */
 export interface Responder {
   readonly name: string;
   readonly text: ModelText;
   readonly grammars: Grammars;
-  generate(prompt: Prompt, options: GenerateOptions): AsyncGenerator<GeneratePart>;
+  generate(encode: PromptEncoder, options: GenerateOptions): AsyncGenerator<GeneratePart>;
   /** Writes tokens to a session file, with the keys and values that are known of them. */
   save(
     sink: ByteSink,
@@ -102,7 +104,7 @@ export async function* respond(
 ): AsyncGenerator<RespondPart> {
   const { tools = [], toolChoice, parallelToolCalls, responseFormat, ...generating } = options;
   const { toolCallFormat = model.text.toolCallFormat, ...generateOptions } = generating;
-  if (tools.length && !toolCallFormat) throw noTools(model);
+  refuseToolsItCannotCall(model, options);
   const prompt = model.text.render(messages, { tools });
   // Templates of models that always reason open the block themselves.
   const startsInReasoning = /<think>\s*$/.test(prompt);
@@ -117,10 +119,10 @@ export async function* respond(
     startsInReasoning,
   });
   const answer = new Answer(parser);
-  const parts = model.generate(
-    { tokens: turns.encode(prompt) },
-    { ...generateOptions, ...(constraint && { constraint }) },
-  );
+  const parts = model.generate((signal) => turns.encodeInSlices(prompt, signal), {
+    ...generateOptions,
+    ...(constraint && { constraint }),
+  });
   for await (const part of parts) {
     if (part.type === 'text') {
       if (part.logprobs?.length) yield { type: 'logprobs', logprobs: part.logprobs };
@@ -214,11 +216,22 @@ function randomId(length: number): string {
   return Array.from(bytes, (byte) => letters[byte % letters.length]).join('');
 }
 
-function noTools({ name, text }: Responder): MowgliError {
+/** @throws MowgliError `OPTION_INVALID` for tools, where the model cannot be told of any */
+export function refuseToolsItCannotCall(
+  { name, text }: Pick<Responder, 'name' | 'text'>,
+  { tools = [], toolCallFormat = text.toolCallFormat }: RespondOptions,
+): void {
+  if (!Array.isArray(tools)) {
+    throw new MowgliError(
+      'OPTION_INVALID',
+      "tools is no list; pass definitions such as [{type: 'function', function: {name, parameters}}]",
+    );
+  }
+  if (tools.length === 0 || toolCallFormat) return;
   const problem = text.hasTemplate
     ? 'has a chat template that knows no tools, or teaches calls in a form that is not known here'
     : 'has no chat template that could tell it of tools';
-  return new MowgliError(
+  throw new MowgliError(
     'OPTION_INVALID',
     `tools: ${name} ${problem}; leave tools out, or take a model that calls functions, such as Qwen3-Coder`,
   );

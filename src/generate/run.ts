@@ -16,8 +16,6 @@ export interface RunContext {
   readonly defaults: GenerationDefaults;
   /** Makes the engine hold what is known of a prompt's beginning; answers how many tokens that are. */
   readonly prepare: (prompt: readonly number[], signal: AbortSignal) => Promise<number>;
-  /** Fires when the model is disposed of. */
-  readonly disposal: AbortSignal;
 }
 
 /**
@@ -25,31 +23,33 @@ export interface RunContext {
  * Yields text and a final `end` part; see `Model.generate`.
  */
 export async function* run(
-  { engine, text, defaults, prepare, disposal }: RunContext,
+  { engine, text, defaults, prepare }: RunContext,
   prompt: readonly number[],
-  options: GenerateOptions,
+  options: GenerateOptions & { readonly signal: AbortSignal },
 ): AsyncGenerator<GeneratePart> {
-  const { constraint } = options;
+  const { constraint, signal } = options;
   checkLogprobs(options.logprobs);
   const vocab = text.vocabSize ?? engine.config.vocabSize;
   const sampler = new Sampler(resolveSampling(options, defaults), vocab);
-  const stops = new StopMatcher(options.stop);
-  const stopIds = new Set([...engine.config.eosTokenIds, ...stopTokens(engine, options)]);
+  const endsItself = constraint?.complete !== undefined;
+  const stops = new StopMatcher(endsItself ? undefined : options.stop);
+  const extraStopIds = stopTokens(engine, options);
+  const stopIds = new Set([...engine.config.eosTokenIds, ...(endsItself ? [] : extraStopIds)]);
   const maxTokens = answerLength(engine, prompt.length, options.maxTokens);
   // Without a tokenizer there are ids to give, and no text.
   const detokenizer =
     text.vocabSize === undefined
       ? undefined
       : new Detokenizer(text.tokenizer, { skipSpecial: true });
-  const signal = options.signal ? AbortSignal.any([options.signal, disposal]) : disposal;
   const history = new TokenHistory(prompt);
-  const chooser = { engine, sampler, history, vocab, signal, options };
+  const chooser = { engine, sampler, history, vocab, options };
 
   const readbacks = engine.gpu.readbacks;
   const usedBefore = engine.expertUse.now();
   const tokens: number[] = [];
   let output = '';
-  let unsent = new Unsent();
+  const unsent = new Unsent();
+  let decoded = 0;
   let cached = 0;
   let pending: readonly number[] | undefined;
   let finishReason: FinishReason | undefined;
@@ -86,26 +86,29 @@ export async function* run(
     }
     constraint?.accept(token);
     tokens.push(token);
-    unsent.push(chosen);
+    unsent.push(chosen, decoded);
     history.push(token);
     pending = [token];
-    const { emit, stopped } = stops.push(detokenizer?.push(token) ?? '');
+    const piece = detokenizer?.push(token) ?? '';
+    decoded += piece.length;
+    const { emit, stopped } = stops.push(piece);
     if (stopped || constraint?.finished) finishReason = 'stop';
-    else if (tokens.length >= maxTokens) finishReason = 'length';
+    else if (tokens.length >= maxTokens) finishReason = constraint?.complete ? 'stop' : 'length';
     if (emit || !detokenizer) {
       output += emit;
-      yield { type: 'text', text: emit, ...unsent.fields };
-      unsent = new Unsent();
+      yield { type: 'text', text: emit, ...unsent.take(detokenizer && output.length) };
     }
   }
 
   const tail = stops.push(detokenizer?.flush() ?? '');
   if (tail.stopped && finishReason === 'length') finishReason = 'stop';
   const rest = tail.emit + stops.flush();
-  if (rest || unsent.fields.tokens.length) {
-    output += rest;
-    yield { type: 'text', text: rest, ...unsent.fields };
-  }
+  output += rest;
+  const told = unsent.take(stops.matched === undefined ? undefined : output.length);
+  if (rest || told.tokens.length) yield { type: 'text', text: rest, ...told };
+  // What is left made up the stop text, which nobody is told of, nor how likely it was.
+  const { tokens: removed } = unsent.take();
+  if (removed.length) yield { type: 'text', text: '', tokens: removed };
   const promptMs = first - start;
   const completionMs = last - first;
   yield {
@@ -126,18 +129,25 @@ export async function* run(
       experts: usageBetween(usedBefore, engine.expertUse.now()),
     },
   };
-  if (aborted) throw disposal.aborted ? disposed() : aborted;
+  if (aborted) throw aborted;
 }
 
 /** Tokens that no part has told of yet. */
 class Unsent {
-  readonly fields: { tokens: number[]; logprobs?: GeneratedLogprob[] } = { tokens: [] };
+  readonly #waiting: { readonly chosen: Chosen; readonly begin: number }[] = [];
 
-  push({ token, logprob }: Chosen): void {
-    this.fields.tokens.push(token);
-    if (!logprob) return;
-    this.fields.logprobs ??= [];
-    this.fields.logprobs.push(logprob);
+  /** @param begin where its text begins in the output */
+  push(chosen: Chosen, begin: number): void {
+    this.#waiting.push({ chosen, begin });
+  }
+
+  /** Takes those whose text begins before a place in the output; without one, all. */
+  take(end = Number.POSITIVE_INFINITY): { tokens: number[]; logprobs?: GeneratedLogprob[] } {
+    const kept = this.#waiting.findIndex(({ begin }) => begin >= end);
+    const taken = this.#waiting.splice(0, kept < 0 ? this.#waiting.length : kept);
+    const logprobs = taken.flatMap(({ chosen }) => chosen.logprob ?? []);
+    const tokens = taken.map(({ chosen }) => chosen.token);
+    return { tokens, ...(logprobs.length > 0 && { logprobs }) };
   }
 }
 
@@ -167,10 +177,6 @@ function rate(tokens: number, ms: number): number {
   return ms > 0 ? (1000 * tokens) / ms : 0;
 }
 
-function disposed(): MowgliError {
-  return new MowgliError('DISPOSED', 'the model was disposed of during the generation');
-}
-
 interface Chosen {
   readonly token: number;
   readonly logprob?: GeneratedLogprob;
@@ -181,18 +187,17 @@ interface Chooser {
   readonly sampler: Sampler;
   readonly history: TokenHistory;
   readonly vocab: number;
-  readonly signal: AbortSignal;
   readonly options: GenerateOptions;
 }
 
 /** Evaluates tokens and chooses the next one, with no more read back than the choice needs. */
 async function nextToken(
-  { engine, sampler, history, vocab, signal, options }: Chooser,
+  { engine, sampler, history, vocab, options }: Chooser,
   tokens: readonly number[],
   allowed: Uint32Array | undefined,
 ): Promise<Chosen> {
   const { needs } = sampler;
-  const { onProgress, logprobs } = options;
+  const { signal, onProgress, logprobs } = options;
   if (needs.kind === 'logits' || logprobs !== undefined) {
     const logits = await engine.logits(tokens, { signal, onProgress });
     const token = sampler.sample(logits, history, allowed);

@@ -93,7 +93,7 @@ export type GeneratePart =
       type: 'text';
       text: string;
       tokens: readonly number[];
-      /** Of each of `tokens`, when the option `logprobs` asked for them. */
+      /** Of each of `tokens`, when the option `logprobs` asked for them; none of a removed stop text. */
       logprobs?: readonly GeneratedLogprob[];
     }
   | {

@@ -21,6 +21,7 @@ export class ByteClassTable {
   readonly whole: ByteClasses;
   readonly #known = new Map<string, ByteClasses>();
   readonly #refined = new Map<number, ByteClasses>();
+  readonly #apart = new Map<string, ByteClasses>();
 
   constructor() {
     this.whole = this.#classes(() => 0);
@@ -29,6 +30,19 @@ export class ByteClassTable {
   /** The bytes of the set, and the others. */
   split(set: ByteSet): ByteClasses {
     return this.#classes((byte) => (set.has(byte) ? 1 : 0));
+  }
+
+  /** Each of some bytes by itself, and the others. */
+  apart(bytes: readonly number[]): ByteClasses {
+    const key = String.fromCharCode(...bytes);
+    let classes = this.#apart.get(key);
+    if (!classes) {
+      const labels = new Uint16Array(256);
+      for (const [i, byte] of bytes.entries()) labels[byte] = i + 1;
+      classes = this.#classes((byte) => labels[byte]!);
+      this.#apart.set(key, classes);
+    }
+    return classes;
   }
 
   /** Bytes stay in one class if both have them in one class. */

@@ -20,6 +20,11 @@ export class Completions {
   /** Searches that came to no end. */
   givenUp = 0;
   readonly #make: Expressions;
+  /** What parts are measured with; the same for all, so that sums can be kept by it. */
+  readonly #ofEach = {
+    completion: (part: Expression) => this.#measured(part, 'completion'),
+    leastBytes: (part: Expression) => this.#measured(part, 'leastBytes'),
+  };
 
   constructor(make: Expressions) {
     this.#make = make;
@@ -30,52 +35,60 @@ export class Completions {
   }
 
   /**
-   * Rules, the nearest to an end first (Knuth 1977, https://doi.org/10.1016/0020-0190(77)90002-3): a
-   * rule whose completion is the least of all that are not settled cannot become shorter by them.
+   * Rules: those first whose parts are settled; of those that contain each other the nearest to an end
+   * (Knuth 1977, https://doi.org/10.1016/0020-0190(77)90002-3): a rule whose completion is the least of
+   * all that are not settled cannot become shorter by them.
    */
   settle(rules: readonly Rule[]): void {
-    const open = new Set(rules.filter((rule) => rule.completion < 0));
-    const users = new Map<Rule, Rule[]>();
-    const found = new Map<Rule, number>();
-    const evaluate = (rule: Rule, uses?: Set<Rule>) => {
-      const known = new Map<Expression, number>();
-      const of = (part: Expression): number => {
-        if (part.completion >= 0) return part.completion;
-        if (open.has(part as Rule)) {
-          uses?.add(part as Rule);
-          return Number.POSITIVE_INFINITY;
-        }
-        // What is regular contains no rules.
-        if (part instanceof Lexeme || isSearched(part)) return this.of(part);
-        let value = known.get(part);
-        if (value === undefined) {
-          value = part.measure(of);
-          known.set(part, value);
-        }
-        return value;
-      };
-      return of(rule.definition!);
-    };
-    for (const rule of open) {
-      const uses = new Set<Rule>();
-      found.set(rule, evaluate(rule, uses));
-      for (const used of uses) {
-        const list = users.get(used);
-        if (list) list.push(rule);
-        else users.set(used, [rule]);
-      }
+    const open = new Map<Rule, OpenRule>();
+    for (const rule of rules) {
+      if (rule.completion < 0) open.set(rule, { rule, least: 0, waitsFor: new Set(), users: [] });
     }
+    for (const one of open.values()) one.least = this.#evaluate(one, open, one.waitsFor);
+    for (const one of open.values()) {
+      for (const used of one.waitsFor) open.get(used)!.users.push(one);
+    }
+    let next = [...open.values()].filter(({ waitsFor }) => waitsFor.size === 0);
     while (open.size > 0) {
-      let least: Rule | undefined;
-      for (const rule of open) {
-        if (!least || found.get(rule)! < found.get(least)!) least = rule;
+      if (next.length === 0) next = nearest([...open.values()]);
+      const changed = new Set<OpenRule>();
+      for (const { rule, least, users } of next) {
+        rule.completion = least;
+        open.delete(rule);
+        for (const user of users) {
+          user.waitsFor.delete(rule);
+          changed.add(user);
+        }
       }
-      least!.completion = found.get(least!)!;
-      open.delete(least!);
-      for (const user of users.get(least!) ?? []) {
-        if (open.has(user)) found.set(user, evaluate(user));
+      next = [];
+      for (const one of changed) {
+        if (!open.has(one.rule)) continue;
+        one.least = this.#evaluate(one, open);
+        if (one.waitsFor.size === 0) next.push(one);
       }
     }
+  }
+
+  /** What a rule is known to need so far: as if others that are open had no end. */
+  #evaluate({ rule }: OpenRule, open: ReadonlyMap<Rule, OpenRule>, uses?: Set<Rule>): number {
+    const known = new Map<Expression, number>();
+    const of = (part: Expression): number => {
+      if (part.completion >= 0) return part.completion;
+      if (open.has(part as Rule)) {
+        uses?.add(part as Rule);
+        return Number.POSITIVE_INFINITY;
+      }
+      // What is regular contains no rules.
+      if (part instanceof Lexeme || isSearched(part)) return this.of(part);
+      let value = known.get(part);
+      if (value === undefined) {
+        this.#make.work.spend(1 / 4);
+        value = part.measure(of, this.#make);
+        known.set(part, value);
+      }
+      return value;
+    };
+    return of(rule.definition!);
   }
 
   /** A completion that needs no search of its own; -1 for others. */
@@ -96,7 +109,7 @@ export class Completions {
       part[what] =
         what === 'completion' && isSearched(part)
           ? this.#search(part)
-          : part.measure((inner) => this.#measured(inner, what));
+          : part.measure(this.#ofEach[what], this.#make);
     }
     return expression[what];
   }
@@ -141,6 +154,7 @@ export class Completions {
         this.givenUp++;
         return Number.POSITIVE_INFINITY;
       }
+      make.work.spend(state.classes.examples.length / 4);
       for (const byte of state.classes.examples) {
         reach(make.next(state, byte), entry.bytes + 1, state);
       }
@@ -148,6 +162,19 @@ export class Completions {
     for (const state of best.keys()) state.expression.completion = Number.POSITIVE_INFINITY;
     return Number.POSITIVE_INFINITY;
   }
+}
+
+/** A rule whose completion is not known yet. */
+interface OpenRule {
+  readonly rule: Rule;
+  least: number;
+  readonly waitsFor: Set<Rule>;
+  readonly users: OpenRule[];
+}
+
+function nearest(open: readonly OpenRule[]): OpenRule[] {
+  const least = open.reduce((least, one) => Math.min(least, one.least), Number.POSITIVE_INFINITY);
+  return open.filter((one) => one.least === least);
 }
 
 function isSearched(expression: Expression): boolean {

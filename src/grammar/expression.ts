@@ -6,7 +6,7 @@
  * Equal expressions are one object; `Expressions` makes them all and keeps it so.
  */
 import type { ByteClasses } from './byte-classes.ts';
-import { ByteSet } from './byte-set.ts';
+import type { ByteSet } from './byte-set.ts';
 import type { Expressions } from './expressions.ts';
 import type { State } from './state.ts';
 
@@ -39,7 +39,7 @@ export abstract class Expression {
   /** What may follow `byte`. */
   abstract derive(byte: number, make: Expressions): Expression;
   /** The completion from those of its parts; for intersections and complements, a lower bound of it. */
-  abstract measure(of: CompletionOf): number;
+  abstract measure(of: CompletionOf, make: Expressions): number;
   /**
    * The same but for counts that one token of at most `bytes` bytes cannot tell apart, which become
    * equal. Only where {@link measure} then changes by a constant.
@@ -150,7 +150,7 @@ export class Literal extends Expression {
   }
 
   classes(make: Expressions): ByteClasses {
-    return make.byteClasses.split(ByteSet.of([this.text.bytes[this.from]!]));
+    return make.byteClasses.apart([this.text.bytes[this.from]!]);
   }
 
   derive(byte: number, make: Expressions): Expression {
@@ -430,11 +430,7 @@ export class Multiple extends Expression {
   }
 
   classes(make: Expressions): ByteClasses {
-    let classes = make.byteClasses.whole;
-    for (let digit = 0x30; digit <= 0x39; digit++) {
-      classes = make.byteClasses.refine(classes, make.byteClasses.split(ByteSet.of([digit])));
-    }
-    return classes;
+    return make.byteClasses.apart(Array.from({ length: 10 }, (_, digit) => 0x30 + digit));
   }
 
   derive(byte: number, make: Expressions): Expression {

@@ -18,16 +18,28 @@ import {
   Sequence,
 } from './expression.ts';
 import {
+  MemberName,
   type MemberProgress,
   type MemberRules,
   Members,
   type MemberTable,
+  memberTable,
   noMembers,
 } from './members.ts';
+import { byteString, OneOf, type TextTable } from './one-of.ts';
 import { State } from './state.ts';
+import { Work } from './work.ts';
 
 /** Another character for each byte. */
 const oneByteEach = new TextDecoder('latin1');
+/** Bytes of texts that are gone through in one unit of work. */
+const BYTES_PER_UNIT = 32;
+/** Bytes whose spelling in tokens takes one unit of work. */
+const SPELLED_PER_UNIT = 4;
+/** Bytes of the shortest of many texts that are spelled in tokens; the others count by bytes. */
+const MOST_SPELLED = 2 ** 14;
+/** Bytes that take as much memory as an expression. */
+const BYTES_LIKE_ONE = 64;
 
 /** How many tokens spell a text, from each byte on to its end. */
 export type SpellingOf = (bytes: Uint8Array) => Uint32Array;
@@ -42,6 +54,7 @@ export const bytewise: SpellingOf = ({ length }) =>
  */
 export class Expressions {
   byteClasses = new ByteClassTable();
+  readonly work = new Work();
   readonly empty: Expression;
   readonly epsilon: Expression;
   /** All byte strings. */
@@ -50,6 +63,8 @@ export class Expressions {
   readonly #spelling: SpellingOf;
   readonly #table = new Map<string, Expression>();
   readonly #texts = new Map<string, FixedText>();
+  /** Of fixed texts, which all stay. */
+  #textBytes = 0;
   /** Any text of each alphabet. */
   readonly #alphabets: Expression[] = [];
   readonly #alphabetBytes: ByteSet[] = [];
@@ -64,14 +79,14 @@ export class Expressions {
     this.anything = this.repeat(this.bytes(ByteSet.all));
   }
 
-  /** Expressions that there are at present. */
+  /** Expressions that there are at present; fixed texts count as many as take so much memory. */
   get size(): number {
-    return this.#table.size;
+    return this.#table.size + Math.ceil(this.#textBytes / BYTES_LIKE_ONE);
   }
 
   /** Those of them that stay. */
   get kept(): number {
-    return this.#keeping.size;
+    return this.#keeping.size + Math.ceil(this.#textBytes / BYTES_LIKE_ONE);
   }
 
   /** Makes what it makes such that it stays when the rest is forgotten. */
@@ -106,8 +121,9 @@ export class Expressions {
     const key = oneByteEach.decode(bytes);
     let fixed = this.#texts.get(key);
     if (!fixed) {
-      fixed = { id: this.#texts.size, bytes, tokens: this.#spelling(bytes) };
+      fixed = { id: this.#texts.size, bytes, tokens: this.#spelled(bytes) };
       this.#texts.set(key, fixed);
+      this.#textBytes += bytes.length;
     }
     return this.literalFrom(fixed, 0);
   }
@@ -117,12 +133,35 @@ export class Expressions {
     return this.#intern(`l${text.id},${from}`, (id) => new Literal(id, text, from));
   }
 
+  /** One of some texts. */
+  oneOf(texts: readonly string[]): Expression {
+    const sorted = [...new Set(texts.map(bytesOf))].sort();
+    if (sorted.length === 0) return this.empty;
+    if (sorted.length === 1) return this.literal(texts[0]!);
+    const length = sorted.reduce((sum, text) => sum + text.length, 0);
+    this.work.spend(sorted.length + length / BYTES_PER_UNIT);
+    this.#textBytes += length;
+    const table = { id: this.#made++, texts: sorted, tokens: this.#shortestSpelled(sorted) };
+    return this.restOfTexts(table, 0, sorted.length, 0);
+  }
+
+  /** See {@link OneOf}. */
+  restOfTexts(table: TextTable, from: number, to: number, depth: number): Expression {
+    if (from === to) return this.empty;
+    if (to === from + 1 && table.texts[from]!.length === depth) return this.epsilon;
+    return this.#intern(
+      `t${table.id},${from},${depth}`,
+      (id) => new OneOf(id, table, from, to, depth),
+    );
+  }
+
   sequence(...parts: readonly Expression[]): Expression {
     return parts.reduceRight((tail, head) => this.#pair(head, tail), this.epsilon);
   }
 
   alternatives(...parts: readonly Expression[]): Expression {
     const flat = new Set<Expression>();
+    this.work.spend(parts.length / 2);
     for (const part of parts) {
       if (part instanceof Alternatives) for (const inner of part.parts) flat.add(inner);
       else if (part !== this.empty) flat.add(part);
@@ -161,6 +200,7 @@ export class Expressions {
 
   intersection(...parts: readonly Expression[]): Expression {
     const flat = new Set<Expression>();
+    this.work.spend(parts.length / 2);
     for (const part of parts) {
       if (part instanceof Intersection) for (const inner of part.parts) flat.add(inner);
       else if (part !== this.anything) flat.add(part);
@@ -216,18 +256,28 @@ export class Expressions {
   }
 
   members(rules: MemberRules): Expression {
-    const required = rules.members.reduce(
-      (bits, member, i) => (member.required ? bits | (1n << BigInt(i)) : bits),
-      0n,
-    );
-    const table: MemberTable = { ...rules, id: this.#made++, required };
+    this.work.spend(2 * rules.members.length);
+    const table = memberTable(this.#made++, rules);
     return this.membersLeft(table, noMembers(table));
   }
 
   membersLeft(table: MemberTable, progress: MemberProgress): Expression {
     const { open, written, distinct, otherCounted } = progress;
-    const key = `o${table.id},${open.toString(36)},${written},${distinct},${otherCounted}`;
+    const key = `o${table.id},${open.key},${written},${distinct},${otherCounted}`;
     return this.#intern(key, (id) => new Members(id, table, progress));
+  }
+
+  /** See {@link MemberName}. */
+  memberNames(members: Members, from: number, to: number, depth: number): Expression {
+    const { owners } = members.table;
+    let first = from;
+    while (first < to && !members.mayComeNext(owners[first]!)) first++;
+    this.work.spend((first - from) / BYTES_PER_UNIT);
+    if (first === to) return this.empty;
+    return this.#intern(
+      `n${members.id},${from},${depth}`,
+      (id) => new MemberName(id, members, from, to, depth),
+    );
   }
 
   /**
@@ -252,7 +302,10 @@ export class Expressions {
   }
 
   stateOf(expression: Expression): State {
-    expression.state ??= new State(expression, expression.classes(this));
+    if (!expression.state) {
+      this.work.spend(1);
+      expression.state = new State(expression, expression.classes(this));
+    }
     return expression.state;
   }
 
@@ -307,9 +360,29 @@ export class Expressions {
     }
   }
 
+  #spelled(bytes: Uint8Array): Uint32Array {
+    this.work.spend(bytes.length / SPELLED_PER_UNIT);
+    return this.#spelling(bytes);
+  }
+
+  /** How tokens spell the shortest of some texts: one of these is what a completion is made of. */
+  #shortestSpelled(texts: readonly string[]): (Uint32Array | undefined)[] {
+    const tokens = new Array<Uint32Array | undefined>(texts.length).fill(undefined);
+    const byLength = Array.from(texts.keys()).sort((a, b) => texts[a]!.length - texts[b]!.length);
+    let spelled = 0;
+    for (const at of byLength) {
+      const text = texts[at]!;
+      spelled += text.length;
+      if (spelled > MOST_SPELLED) break;
+      tokens[at] = this.#spelled(Uint8Array.from(text, (byte) => byte.charCodeAt(0)));
+    }
+    return tokens;
+  }
+
   #intern(key: string, make: (id: number) => Expression): Expression {
     let expression = this.#table.get(key);
     if (!expression) {
+      this.work.spend(2);
       expression = make(this.#made++);
       this.#table.set(key, expression);
       if (this.#keeps) this.#keeping.add(expression);
@@ -385,6 +458,11 @@ export class Expressions {
       parts.add(this.#pair(head, this.alternatives(...tails)));
     }
   }
+}
+
+/** The bytes of a text, as a string with a character for each. */
+function bytesOf(text: string): string {
+  return /^[\0-\x7f]*$/.test(text) ? text : byteString(new TextEncoder().encode(text));
 }
 
 function headOf(expression: Expression): Expression {

@@ -393,6 +393,7 @@ describe('requests', () => {
       'toolChoice is required together with responseFormat json_object',
     ],
     ['an unknown choice', { tools, toolChoice: 'always' }, 'toolChoice is "always"'],
+    ['a word instead of a truth value', { parallelToolCalls: 'no' }, 'parallelToolCalls is "no"'],
     ['an unknown format', { responseFormat: { type: 'xml' } }, 'its type is'],
     [
       'a tool without name',
@@ -407,7 +408,7 @@ describe('requests', () => {
     [
       'parameters that cannot be obeyed',
       {
-        tools: [{ name: 'a', parameters: { properties: { x: { if: {} } } } }],
+        tools: [{ name: 'a', parameters: { properties: { x: { if: {} } } }, strict: true }],
         toolChoice: 'required',
         toolCallFormat: 'xml',
       },
@@ -416,7 +417,9 @@ describe('requests', () => {
     [
       'parameters that have no values',
       {
-        tools: [{ name: 'a', parameters: { properties: { x: false }, required: ['x'] } }],
+        tools: [
+          { name: 'a', parameters: { properties: { x: false }, required: ['x'] }, strict: true },
+        ],
         toolChoice: 'required',
         toolCallFormat: 'hermes',
       },

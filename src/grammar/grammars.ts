@@ -15,10 +15,14 @@ import { type Automaton, GrammarConstraint } from './token-constraint.ts';
 import { readTools, type Tool, toolNamed } from './tools.ts';
 import { Turns } from './turn.ts';
 import { Vocabulary } from './vocabulary.ts';
+import { TooMuchWork } from './work.ts';
 import { XmlCalls } from './xml-calls.ts';
 
-/** Requests whose expressions are kept. */
+/** Work that a request may take, about two tenths of a second. Usual ones take some thousands. */
+const MAX_WORK = 120_000;
+/** Requests whose expressions are kept, and the length of their texts, by which they are known again. */
 const MAX_REQUESTS = 64;
+const MAX_KEY = 2 ** 20;
 /** Expressions of compiled requests after which new ones begin afresh, at some hundred bytes each. */
 const MAX_COMPILED = 300_000;
 
@@ -86,11 +90,16 @@ interface Wish {
         readonly max: number;
       }
     | undefined;
+  /** Whether all of the answer is asked for in this form, and not only its calls. */
+  readonly whole: boolean;
   readonly startsInReasoning: boolean;
 }
 
 function readRequest(request: ConstraintRequest): Wish | undefined {
   const { responseFormat, toolCallFormat, parallelToolCalls = true } = request;
+  if (typeof parallelToolCalls !== 'boolean') {
+    invalid(`parallelToolCalls is ${JSON.stringify(parallelToolCalls)}`, 'pass true or false');
+  }
   const definitions = request.tools ?? [];
   const choice = request.toolChoice ?? (definitions.length > 0 ? 'auto' : 'none');
   const json = checkedFormat(responseFormat);
@@ -125,7 +134,8 @@ function readRequest(request: ConstraintRequest): Wish | undefined {
     parallelToolCalls,
     request.startsInReasoning,
   ]);
-  const rest = { key, json, startsInReasoning: request.startsInReasoning === true };
+  const whole = json !== undefined || mustCall;
+  const rest = { key, json, whole, startsInReasoning: request.startsInReasoning === true };
   const what = json ? describeFormat(json) : mustCall ? 'toolChoice' : 'a call of the tools';
   if (definitions.length === 0 || !toolCallFormat) {
     return json ? { ...rest, what, calls: undefined } : undefined;
@@ -179,10 +189,22 @@ class Workshop {
   constraint(wish: Wish): TokenConstraint {
     let expression = this.#compiled.get(wish.key);
     if (!expression) {
-      expression = this.#compile(wish);
-      this.#compiled.set(wish.key, expression);
+      expression = this.#compileWithin(wish);
+      if (wish.key.length <= MAX_KEY) this.#compiled.set(wish.key, expression);
     }
-    return new GrammarConstraint(this.automaton, expression, wish.what);
+    return new GrammarConstraint(this.automaton, expression, wish.what, wish.whole);
+  }
+
+  #compileWithin(wish: Wish): Expression {
+    try {
+      return this.automaton.make.work.within(MAX_WORK, () => this.#compile(wish));
+    } catch (error) {
+      if (!(error instanceof TooMuchWork)) throw error;
+      return invalid(
+        `${wish.what}: its schemas, taken together, are too large or too complex`,
+        'use fewer tools, or fewer properties, values, alternatives and patterns in them',
+      );
+    }
   }
 
   #compile(wish: Wish): Expression {
@@ -235,10 +257,12 @@ class Workshop {
   #content(format: JsonWish, json: JsonText): Expression {
     const schema = format.type === 'json_object' ? { type: 'object' } : format.schema;
     const document = new SchemaDocument(schema, describeFormat(format));
-    const compiler = new SchemaCompiler(json, document, { inOrder: true });
-    const value = compiler.value([document.root]);
-    compiler.finish();
-    return value;
+    return document.within(json.texts.make.work, () => {
+      const compiler = new SchemaCompiler(json, document, { inOrder: true });
+      const value = compiler.value([document.root]);
+      compiler.finish();
+      return value;
+    });
   }
 
   #callGrammar(format: 'xml' | 'hermes', tools: ReadonlyMap<string, Tool>): CallGrammar {

@@ -35,9 +35,12 @@ export class HermesCalls implements CallGrammar {
   #arguments(tool: Tool): Expression {
     let value = this.#known.get(tool);
     if (!value) {
-      const compiler = new SchemaCompiler(this.#json, tool.document, { inOrder: false });
-      value = compiler.value(tool.schemas);
-      compiler.finish();
+      value = tool.document.within(this.#json.texts.make.work, () => {
+        const compiler = new SchemaCompiler(this.#json, tool.document, { inOrder: false });
+        const made = compiler.value(tool.schemas);
+        compiler.finish();
+        return made;
+      });
       this.#known.set(tool, value);
     }
     return value;

@@ -71,42 +71,13 @@ export class Texts {
 
   /** One of some texts. */
   oneOf(texts: readonly string[]): Expression {
-    const encoder = new TextEncoder();
-    const sorted = [...new Set(texts)].map((text) => encoder.encode(text)).sort(compareBytes);
-    return this.#oneOfSorted(sorted, 0);
+    return this.make.oneOf(texts);
   }
 
   /** Any text with one of `parts` in it. Bytes need not be whole characters. */
   containing(...parts: readonly Expression[]): Expression {
     const { anything } = this.make;
     return this.make.sequence(anything, this.make.alternatives(...parts), anything);
-  }
-
-  /** Texts with equal beginnings share them, so that thousands are as quick to walk as a few. */
-  #oneOfSorted(texts: readonly Uint8Array[], from: number): Expression {
-    const { make } = this;
-    const first = texts[0];
-    if (!first) return make.empty;
-    const last = texts.at(-1)!;
-    let common = from;
-    while (common < first.length && first[common] === last[common]) common++;
-    const groups: Uint8Array[][] = [];
-    for (const text of texts) {
-      if (text.length === common) continue;
-      const group = groups.at(-1);
-      if (group?.at(0)?.[common] === text[common]) group!.push(text);
-      else groups.push([text]);
-    }
-    // Texts are sorted: only the first can end here.
-    const rest = groups.map((group) =>
-      group.length === 1
-        ? make.literal(group[0]!.subarray(common))
-        : this.#oneOfSorted(group, common),
-    );
-    const ending = first.length === common ? [make.epsilon] : [];
-    const behind = make.alternatives(...ending, ...rest);
-    if (common === from) return behind;
-    return make.sequence(make.literal(first.subarray(from, common)), behind);
   }
 }
 
@@ -261,10 +232,4 @@ export class JsonText {
     });
     return make.sequence(make.literal('['), items, this.space, make.literal(']'));
   }
-}
-
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
-  return a.length - b.length;
 }

@@ -1,4 +1,3 @@
-import { MowgliError } from '../errors.ts';
 import { type Expression, Lexeme, Sequence } from './expression.ts';
 import type { Expressions } from './expressions.ts';
 import { LruMap } from './lru-map.ts';
@@ -11,8 +10,8 @@ const KEPT = 256;
 const MANY = 16;
 /** Bytes that are left for the end of a text when its counts are disregarded. */
 const SPARE = 16;
-/** Expressions that one walk may add. Ordinary grammars add some hundreds. */
-const MAX_ADDED = 150_000;
+/** Nodes that are walked over in one unit of work. */
+const NODES_PER_UNIT = 50;
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /** Tokens, a bit for each. */
@@ -169,12 +168,13 @@ export class Masks {
     const { byteOf, depthOf, endOf, tokenOf, groupsBelow, isTextBelow, heightOf } =
       this.#vocabulary;
     const dead = make.stateOf(make.empty);
-    const sizeLimit = make.size + MAX_ADDED;
     const path = this.#path;
     const rootDepth = depthOf[root]!;
     path[rootDepth] = { state: start, shift: 0, slack: Number.POSITIVE_INFINITY };
     let most = 0;
+    let walked = 0;
     for (let node = root + 1, last = endOf[root]!; node < last; ) {
+      if (++walked % NODES_PER_UNIT === 0) make.work.spend(1);
       const end = endOf[node]!;
       const depth = depthOf[node]!;
       const before = path[depth - 1]!;
@@ -182,7 +182,6 @@ export class Masks {
       let state = before.state.next[before.state.classes.of[byte]!];
       if (state === undefined) {
         state = make.next(before.state, byte);
-        if (make.size > sizeLimit) throw tooComplex();
       }
       if (state === dead) {
         node = end;
@@ -300,12 +299,4 @@ function set(words: Uint32Array, id: number): void {
 
 function or(words: Uint32Array, others: Uint32Array): void {
   for (let i = 0; i < others.length; i++) words[i]! |= others[i]!;
-}
-
-function tooComplex(): MowgliError {
-  return new MowgliError(
-    'OPTION_INVALID',
-    'the schema leads to too many states: its patterns or alternatives are too complex to hold a ' +
-      'text to them. Use simpler patterns, smaller counts in them, or fewer alternatives.',
-  );
 }

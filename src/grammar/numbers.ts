@@ -104,33 +104,53 @@ function integersBetween(make: Expressions, low: bigint, high: bigint): Expressi
   return make.alternatives(...parts);
 }
 
-function naturalsBetween(make: Expressions, low: bigint, high: bigint): Expression {
-  const parts: Expression[] = [];
-  const longest = high.toString().length;
-  for (let length = low.toString().length; length <= longest; length++) {
-    const first = length === 1 ? 0n : 10n ** BigInt(length - 1);
-    const last = 10n ** BigInt(length) - 1n;
-    const from = low > first ? low : first;
-    const to = high < last ? high : last;
-    if (from <= to) parts.push(digitsBetween(make, from.toString(), to.toString()));
+/** What comes behind digits: behind those that are the lower bound's, the upper one's, or neither's. */
+type Ending = (isLow: boolean, isHigh: boolean) => Expression;
+
+/** Digits without needless zeros in front: as many expressions as the bounds have digits. */
+function naturalsBetween(
+  make: Expressions,
+  low: bigint,
+  high: bigint,
+  ending: Ending = () => make.epsilon,
+): Expression {
+  if (low > high) return make.empty;
+  const from = low.toString();
+  const to = high.toString();
+  if (from.length === to.length) return digitsBetween(make, from, to, from.length, ending);
+  const parts = [digitsBetween(make, from, undefined, from.length, ending)];
+  if (from.length + 1 < to.length) {
+    const others = make.repeat(digits(make), from.length, to.length - 2);
+    parts.push(make.sequence(digits(make, 1, 9), others, ending(false, false)));
   }
+  const least = '1'.padEnd(to.length, '0');
+  const any: Ending = (_, isHigh) => ending(false, isHigh);
+  parts.push(digitsBetween(make, least, to, to.length, any));
   return make.alternatives(...parts);
 }
 
-/** Texts of digits between two of the same length; `undefined`: no bound on that side. */
+/** So many digits between two bounds; `undefined`: there is none on that side, or it is passed. */
 function digitsBetween(
   make: Expressions,
   low: string | undefined,
   high: string | undefined,
-  length = (low ?? high)!.length,
+  length: number,
+  ending: Ending,
 ): Expression {
-  if (length === 0) return make.epsilon;
-  if (low === undefined && high === undefined) return make.repeat(digits(make), length, length);
+  if (length === 0) return ending(low !== undefined, high !== undefined);
+  if (low !== undefined && isZero(low) && ending(true, false) === ending(false, false)) {
+    if (high === undefined || ending(true, true) === ending(false, true)) {
+      return digitsBetween(make, undefined, high, length, ending);
+    }
+  }
+  if (low === undefined && high === undefined) {
+    return make.sequence(make.repeat(digits(make), length, length), ending(false, false));
+  }
   const first = low === undefined ? 0 : Number(low[0]);
   const last = high === undefined ? 9 : Number(high[0]);
   const lowRest = low?.slice(1);
   const highRest = high?.slice(1);
-  const next = (l?: string, h?: string) => digitsBetween(make, l, h, length - 1);
+  const next = (l?: string, h?: string) => digitsBetween(make, l, h, length - 1, ending);
   if (low !== undefined && high !== undefined && first === last) {
     return make.sequence(digits(make, first, first), next(lowRest, highRest));
   }
@@ -194,23 +214,11 @@ function decimalsBetween(make: Expressions, low: bigint, high: bigint): Expressi
 
 function magnitudesBetween(make: Expressions, low: bigint, high: bigint): Expression {
   const unit = 10n ** BigInt(FRACTION);
-  const first = low / unit;
-  const last = high / unit;
   const lowFraction = fractionOf(low % unit);
   const highFraction = fractionOf(high % unit);
-  const whole = (value: bigint) => naturalsBetween(make, value, value);
-  if (first === last) {
-    return make.sequence(whole(first), fractionBetween(make, lowFraction, highFraction));
-  }
-  const parts = [
-    make.sequence(whole(first), fractionBetween(make, lowFraction, undefined)),
-    make.sequence(whole(last), fractionBetween(make, undefined, highFraction)),
-  ];
-  if (first + 1n < last) {
-    const between = naturalsBetween(make, first + 1n, last - 1n);
-    parts.push(make.sequence(between, fractionBetween(make, undefined, undefined)));
-  }
-  return make.alternatives(...parts);
+  return naturalsBetween(make, low / unit, high / unit, (isLow, isHigh) =>
+    fractionBetween(make, isLow ? lowFraction : undefined, isHigh ? highFraction : undefined),
+  );
 }
 
 function fractionOf(scaledFraction: bigint): string {

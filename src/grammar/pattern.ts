@@ -8,6 +8,8 @@ import type { Expressions } from './expressions.ts';
 /** Why a pattern cannot be used; the caller says where it stands. */
 export class PatternError extends Error {}
 
+/** Characters that are parsed in one unit of work. */
+const CHARACTERS_PER_UNIT = 2;
 /** Longer ones are no patterns that somebody wrote. */
 const MAX_LENGTH = 2000;
 /** Assertions one after the other, as in `^(^a)`. */
@@ -41,6 +43,7 @@ export function patternText(source: string, make: Expressions, encoding: Encodin
   if (source.length > MAX_LENGTH) {
     throw new PatternError(`it is longer than ${MAX_LENGTH} characters`);
   }
+  make.work.spend(source.length / CHARACTERS_PER_UNIT);
   const { alternatives } = parse(source);
   const reader = new PatternReader(make, encoding);
   const found = reader.disjunction(alternatives);
@@ -95,7 +98,7 @@ class PatternReader {
       case 'Character':
       case 'CharacterSet':
       case 'CharacterClass':
-        return this.#encoding.character(codePoints(element));
+        return this.#encoding.character(codePoints(element, this.#make));
       case 'Group':
         if (element.modifiers) throw new PatternError(`${element.raw} changes the flags`);
         return this.disjunction(element.alternatives);
@@ -117,26 +120,29 @@ class PatternReader {
 
 type Characters = AST.Character | AST.CharacterSet | AST.CharacterClass | AST.CharacterClassRange;
 
-function codePoints(element: Characters): CodePoints {
+function codePoints(element: Characters, make: Expressions): CodePoints {
   switch (element.type) {
     case 'Character':
       return CodePoints.of([[element.value, element.value]]);
     case 'CharacterClassRange':
       return CodePoints.of([[element.min.value, element.max.value]]);
     case 'CharacterClass': {
-      const parts = element.elements.map((part) => codePoints(part as Characters));
+      const parts = element.elements.map((part) => codePoints(part as Characters, make));
       const union = CodePoints.none.union(...parts);
       return element.negate ? union.complement : union;
     }
     case 'CharacterSet': {
       if (element.kind === 'any') return LINE_ENDS.complement;
-      const set = namedSet(element);
+      const set = namedSet(element, make);
       return element.negate ? set.complement : set;
     }
   }
 }
 
-function namedSet(element: Exclude<AST.CharacterSet, AST.AnyCharacterSet>): CodePoints {
+function namedSet(
+  element: Exclude<AST.CharacterSet, AST.AnyCharacterSet>,
+  make: Expressions,
+): CodePoints {
   switch (element.kind) {
     case 'digit':
       return DIGIT;
@@ -145,30 +151,51 @@ function namedSet(element: Exclude<AST.CharacterSet, AST.AnyCharacterSet>): Code
     case 'space':
       return SPACE;
     case 'property':
-      return property(element.value === null ? element.key : `${element.key}=${element.value}`);
+      return property(
+        element.value === null ? element.key : `${element.key}=${element.value}`,
+        make,
+      );
   }
 }
 
+/** Units of work that it takes to try all characters. */
+const PROPERTY = 5000;
 const properties = new Map<string, CodePoints>();
 
 /** The characters with a Unicode property: the runs that a RegExp finds among all characters. */
-function property(name: string): CodePoints {
+function property(name: string, make: Expressions): CodePoints {
   let set = properties.get(name);
   if (!set) {
-    const runs = new RegExp(`\\p{${name}}+`, 'gu');
+    make.work.spend(PROPERTY);
     const ranges: CodePointRange[] = [];
-    for (let first = 0; first < 0x110000; first += 0x800) {
-      const points = Array.from({ length: 0x800 }, (_, i) => first + i);
-      for (const { 0: run, index } of String.fromCodePoint(...points).matchAll(runs)) {
-        const units = first < 0x10000 ? 1 : 2;
-        const start = first + index / units;
-        ranges.push([start, start + run.length / units - 1]);
-      }
+    for (const { 0: run, index } of everyCharacter().matchAll(new RegExp(`\\p{${name}}+`, 'gu'))) {
+      ranges.push([characterAt(index), characterAt(index + run.length) - 1]);
     }
     set = CodePoints.of(ranges);
     properties.set(name, set);
   }
   return set;
+}
+
+/** All characters in their order, without surrogates. */
+function everyCharacter(): string {
+  if (every === '') {
+    const blocks: string[] = [];
+    for (let first = 0; first < 0x110000; first += 0x800) {
+      if (first === 0xd800) continue;
+      blocks.push(String.fromCodePoint(...Array.from({ length: 0x800 }, (_, i) => first + i)));
+    }
+    every = blocks.join('');
+  }
+  return every;
+}
+
+let every = '';
+
+/** The character at a place in these. */
+function characterAt(index: number): number {
+  if (index < 0xd800) return index;
+  return index < 0xf800 ? index + 0x800 : 0x10000 + (index - 0xf800) / 2;
 }
 
 /** What an end of the text may be taken from, any number of times: an assertion does not use it up. */

@@ -112,6 +112,36 @@ describe.each(formats)('%s', (format) => {
     }
   });
 
+  test.each<[string, unknown]>([
+    ['a keyword of another draft', { minimum: 0, exclusiveMinimum: true }],
+    ['conditions', { if: { type: 'string' }, else: { minimum: 2 } }],
+    ['names by patterns', { type: 'object', patternProperties: { '^x': {} } }],
+    ['lookahead', { type: 'string', pattern: '(?=a)b' }],
+    ['no such type', { type: 'any' }],
+    ['a schema elsewhere', { $ref: 'https://example.com/schema.json' }],
+    ['no value at all', false],
+  ])('%s: the tool is called all the same, unless it is strict', (_, schema) => {
+    const parameters = { properties: { n: schema }, required: ['n'] };
+    const exact = tool('exact', { properties: { i: { type: 'integer' } }, required: ['i'] });
+    const request = { toolCallFormat: format, toolChoice: 'required' } as const;
+    expect(() =>
+      grammars.constraint({ ...request, tools: [exact, tool('f', parameters, true)] }),
+    ).toThrow('tools[1] ("f"), parameters: ');
+    const tools = [exact, tool('f', parameters)];
+    const random = new Random(`loose, ${format}`);
+    const called = new Set<string>();
+    for (let run = 0; run < 12; run++) {
+      const { text, turn } = turnOf({ ...request, tools }, random, 150);
+      expect(turn.content, text).toBe('');
+      expect(turn.incompleteCalls, text).toEqual([]);
+      for (const { name, arguments: values } of turn.toolCalls) {
+        called.add(name);
+        if (name === 'exact') expect(JSON.parse(values).i, text).toSatisfy(Number.isInteger);
+      }
+    }
+    expect([...called].sort()).toEqual(['exact', 'f']);
+  });
+
   test('without calls, there is text that may look like them but is none', () => {
     const tools = [tool('read', { properties: { path: { type: 'string' } } })];
     const request: ConstraintRequest = { tools, toolCallFormat: format, toolChoice: 'none' };

@@ -70,22 +70,40 @@ export class Turns {
   ): Expression {
     const { make } = this.#texts;
     const call = make.rule();
-    const calls = tools.map((tool) => {
-      const { givenUp } = make;
-      const one = grammar.call(tool, { loose: isLoose(tool) });
-      if (make.completion(one) === Number.POSITIVE_INFINITY && make.givenUp === givenUp) {
-        throw new MowgliError(
-          'OPTION_INVALID',
-          `${tool.document.name}: the tool cannot be called, because no arguments match the schema ` +
-            'in the format in which this model writes calls. Correct what contradicts itself, and ' +
-            'name the types of parameters.',
-        );
-      }
-      return one;
-    });
+    const calls = tools.map((tool) =>
+      isLoose(tool) ? grammar.call(tool, { loose: true }) : this.#obedientCall(grammar, tool),
+    );
     call.definition = make.alternatives(...calls);
     make.settle([call]);
     return call;
+  }
+
+  /**
+   * A call with arguments that obey the schema. Where that cannot be had and the tool does not insist, one
+   * with any arguments: a client that offers many tools did not write them all.
+   */
+  #obedientCall(grammar: CallGrammar, tool: Tool): Expression {
+    try {
+      return this.#callable(tool, () => grammar.call(tool));
+    } catch (error) {
+      const refused = error instanceof MowgliError && error.code === 'OPTION_INVALID';
+      if (tool.strict || !refused) throw error;
+      return this.#callable(tool, () => grammar.call(tool, { loose: true }));
+    }
+  }
+
+  /** @throws MowgliError `OPTION_INVALID` for a call that cannot be written */
+  #callable(tool: Tool, write: () => Expression): Expression {
+    const { make } = this.#texts;
+    const { givenUp } = make;
+    const call = write();
+    if (make.completion(call) < Number.POSITIVE_INFINITY || make.givenUp > givenUp) return call;
+    throw new MowgliError(
+      'OPTION_INVALID',
+      `${tool.document.name}: the tool cannot be called, because no arguments match the schema ` +
+        'in the format in which this model writes calls. Correct what contradicts itself, and ' +
+        'name the types of parameters.',
+    );
   }
 
   #furtherCalls(call: Expression, max: number): Expression {

@@ -73,7 +73,7 @@ export class XmlCalls implements CallGrammar {
   #knownParameters(tool: Tool): Expression {
     let parameters = this.#known.get(tool);
     if (!parameters) {
-      parameters = this.#parameters(tool);
+      parameters = tool.document.within(this.#texts.make.work, () => this.#parameters(tool));
       this.#known.set(tool, parameters);
     }
     return parameters;

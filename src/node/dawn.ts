@@ -29,7 +29,7 @@ export interface Driver {
 export interface OpenDawnOptions {
   /** Default: the environment variable `MOWGLI_ADAPTER`, else `auto`. */
   adapter?: AdapterChoice | undefined;
-  /** Keeps Dawn's harmless start-up warnings off a terminal. For programs that own their process. */
+  /** Keeps Dawn's harmless start-up warnings off stderr. For programs that own their process. */
   muteWarnings?: boolean;
 }
 

@@ -1,6 +1,6 @@
 import { MowgliError } from '../errors.ts';
-import { shareSlots } from '../experts/expert-cache.ts';
 import { type ExpertLayout, expertLayout, sameLayout } from '../experts/expert-layout.ts';
+import { shareSlots } from '../experts/slot-shares.ts';
 import type { ModelConfig } from '../files/model-config.ts';
 import type { TensorStore } from '../files/tensors.ts';
 import type { BufferSet } from '../gpu/buffer-set.ts';

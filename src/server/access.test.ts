@@ -8,8 +8,9 @@ describe('API keys', () => {
   const key = (value?: string) => (value === undefined ? {} : { authorization: value });
 
   test('any of them opens, nothing else does', async () => {
-    const { post, app } = await open({ apiKey: ['sesame', 'ключ'] });
-    for (const right of ['Bearer sesame', 'bearer sesame', 'Bearer ключ']) {
+    const { post, app } = await open({ apiKey: ['sesame', 'ключ', 'ÿ'] });
+    const utf8 = Buffer.from('Bearer ключ').toString('latin1'); // As a header is read.
+    for (const right of ['Bearer sesame', 'bearer sesame', utf8, 'Bearer ÿ']) {
       expect((await post({ messages }, chat, key(right))).statusCode, right).toBe(200);
     }
     for (const wrong of [
@@ -29,6 +30,14 @@ describe('API keys', () => {
       expect((await app.inject(url)).statusCode, url).toBe(401);
     }
     expect((await app.inject('/health')).statusCode).toBe(200);
+  });
+
+  test('white space at the ends is no part of one', async () => {
+    const { post } = await open({ apiKey: [' a b\r\n', '\ufeffsesame'] });
+    for (const right of ['a b', 'a b ', 'sesame']) {
+      expect((await post({ messages }, chat, key(`Bearer ${right}`))).statusCode, right).toBe(200);
+    }
+    expect((await post({ messages }, chat, key('Bearer ab'))).statusCode).toBe(401);
   });
 
   test('an empty one is refused: it would open to everybody', async () => {
@@ -102,6 +111,34 @@ describe('pages of other origins', () => {
     expect((await post({ messages }, chat, { origin })).headers[allowed]).toBe(origin);
     const other = await post({ messages }, chat, { origin: 'https://b.example' });
     expect(other.headers[allowed]).not.toBe('https://b.example');
+  });
+
+  test.each([
+    ['https://a.example/', 'https://a.example'],
+    ['HTTPS://A.example:443/page?x=1', 'https://a.example'],
+    ['http://localhost:3000', 'http://localhost:3000'],
+    ['https://bücher.example', 'https://xn--bcher-kva.example'],
+    ['tauri://localhost', 'tauri://localhost'],
+    ['*', 'https://anything.example'],
+  ])('%s lets in %s', async (corsOrigin, origin) => {
+    const { post } = await open({ corsOrigin });
+    const { headers } = await post({ messages }, chat, { origin });
+    expect([origin, '*']).toContain(headers[allowed]);
+  });
+
+  test.each([
+    'example.com',
+    'localhost:3000',
+    '//a.example',
+    'https://*.example',
+    '',
+    'null',
+    'a:b',
+  ])('%j is no origin', async (corsOrigin) => {
+    await expect(createServer(new FakeModel(), { corsOrigin })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining('pass one such as https://example.com'),
+    });
   });
 
   test('are not, by default', async () => {

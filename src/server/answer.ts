@@ -48,16 +48,14 @@ export function chatLogprobs(texts: TokenTexts, logprobs: readonly GeneratedLogp
   return { content, refusal: null };
 }
 
-/** `choices[].logprobs` of a completion, beginning with the character `offset` of its text. */
+/** `choices[].logprobs` of a completion. */
 export function completionLogprobs(
   texts: TokenTexts,
   logprobs: readonly GeneratedLogprob[],
-  offset: number,
+  offsets: TextOffsets,
 ) {
-  const tokens = logprobs.map(({ token }) => texts.detokenize([token]));
-  let at = offset;
   return {
-    tokens,
+    tokens: logprobs.map(({ token }) => texts.detokenize([token])),
     token_logprobs: logprobs.map(({ logprob }) => finite(logprob)),
     top_logprobs: logprobs.map(({ top }) =>
       // Backwards: of tokens with the same text, as parts of characters have it, the likeliest counts.
@@ -65,12 +63,35 @@ export function completionLogprobs(
         top.toReversed().map(({ token, logprob }) => [texts.detokenize([token]), finite(logprob)]),
       ),
     ),
-    text_offset: tokens.map((text) => {
-      const begin = at;
-      at += text.length;
-      return begin;
-    }),
+    text_offset: logprobs.map(({ token }) => offsets.next(token)),
   };
+}
+
+/** Where the tokens of an answer begin in its text, in characters (code points). */
+export class TextOffsets {
+  readonly #texts: TokenTexts;
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  #characters = 0;
+
+  constructor(texts: TokenTexts) {
+    this.#texts = texts;
+  }
+
+  /** Where the next token begins: of one that goes on with a character, where that begins. */
+  next(token: number): number {
+    // Special tokens are no part of the text.
+    if (this.#texts.detokenize([token], { skipSpecial: true }) === '') return this.#characters;
+    const bytes = this.#texts.tokenBytes(token);
+    const goesOn = (bytes[0]! & 0xc0) === 0x80;
+    if (!goesOn) this.#count(this.#decoder.decode()); // What is unfinished stays so.
+    const begin = this.#characters;
+    this.#count(this.#decoder.decode(bytes, { stream: true }));
+    return begin;
+  }
+
+  #count(text: string): void {
+    this.#characters += Array.from(text).length;
+  }
 }
 
 /** JSON has no infinity; OpenAI's API says -9999 for what is as good as impossible. */

@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger } from 'fastify';
+import type { FastifyBaseLogger, FastifyError } from 'fastify';
 import { type ErrorCode, MowgliError } from '../errors.ts';
 import { QueueFullError } from './fair-queue.ts';
 
@@ -91,6 +91,9 @@ const fields: Readonly<Record<string, string>> = {
   maxTokens: 'max_tokens',
 };
 
+/** What the framework calls an unsupported media type. */
+const onlyJson = "the body must be JSON; send it with 'Content-Type: application/json'";
+
 /** What a client is told of any error. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
@@ -101,10 +104,10 @@ export function toApiError(error: unknown): ApiError {
     });
   }
   if (error instanceof MowgliError) return fromLibrary(error);
-  const framework = error as { statusCode?: unknown; message?: unknown };
-  const { statusCode } = framework;
+  const { statusCode, code, message } = error as Partial<FastifyError>;
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
-    return new ApiError(statusCode, String(framework.message), { cause: error });
+    const told = code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' ? onlyJson : String(message);
+    return new ApiError(statusCode, told, { cause: error });
   }
   return new ApiError(500, 'the server failed; its log says more', {
     code: 'internal_error',
@@ -125,7 +128,8 @@ function fromLibrary(error: MowgliError): ApiError {
     const message = `the model cannot answer (${code}); the server's log says more`;
     return new ApiError(status, message, { code, cause: error });
   }
-  const message = error.message.replace(/\b[a-z]+[A-Z]\w+\b/g, (name) =>
+  // Not within what a message quotes: a property of a client's schema may be called anything.
+  const message = error.message.replace(/(?<![\w/"'.~-])[a-z]+[A-Z]\w+\b/g, (name) =>
     Object.hasOwn(fields, name) ? fields[name]! : name,
   );
   // Those that find fault with a field begin with it.

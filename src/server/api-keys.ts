@@ -11,10 +11,12 @@ export class ApiKeys {
 
   /** @throws MowgliError `OPTION_INVALID` for an empty key */
   constructor(keys: readonly string[]) {
-    if (keys.some((key) => key.trim() === '')) {
+    // White space at the ends, as out of files, does not come through a header either.
+    const trimmed = keys.map((key) => key.trim());
+    if (trimmed.includes('')) {
       throw new MowgliError('OPTION_INVALID', 'apiKey is empty; pass a key, or none at all');
     }
-    this.#hashes = keys.map(hash);
+    this.#hashes = trimmed.map(hash);
   }
 
   /** Whether no key is needed. */
@@ -29,10 +31,12 @@ export class ApiKeys {
   check(authorization: string | undefined): string {
     if (this.none) return '';
     const [, given] = /^Bearer +(\S.*)$/i.exec(authorization ?? '') ?? [];
-    const shown = hash(given?.trimEnd() ?? '');
+    // Node reads headers as Latin-1; most clients send what is beyond ASCII as UTF-8.
+    const forms = [given ?? '', Buffer.from(given ?? '', 'latin1').toString()];
+    const shown = forms.map((form) => hash(form.trimEnd()));
     let found = -1;
     this.#hashes.forEach((known, i) => {
-      if (timingSafeEqual(known, shown)) found = i;
+      for (const form of shown) if (timingSafeEqual(known, form)) found = i;
     });
     if (given !== undefined && found >= 0) return String(found);
     const problem = given === undefined ? 'an API key is needed' : 'this API key is not valid';

@@ -7,7 +7,8 @@ import type { ChatRequest } from './requests.ts';
 
 const texts = new FakeModel();
 const request = (fields: Partial<ChatRequest> = {}): ChatRequest => ({
-  ...{ model: 'fake', user: '', stream: true, includeUsage: false, messages: [], options: {} },
+  ...{ model: 'fake', user: '', stream: true, includeUsage: false, options: {} },
+  ...{ messages: [], damagedCalls: [] },
   ...fields,
 });
 

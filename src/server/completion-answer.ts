@@ -4,6 +4,7 @@ import {
   type AnswerHead,
   answerHead,
   completionLogprobs,
+  TextOffsets,
   type TokenTexts,
   usageFields,
 } from './answer.ts';
@@ -17,13 +18,13 @@ export class CompletionAnswer implements Answer<GeneratePart> {
   readonly #head: AnswerHead & { readonly object: 'text_completion' };
   readonly #texts: TokenTexts;
   readonly #request: CompletionRequest;
-  /** Where the next token begins in the text. */
-  #offset = 0;
+  readonly #offsets: TextOffsets;
 
   constructor(request: CompletionRequest, texts: TokenTexts) {
     this.#head = { ...answerHead('cmpl-', request.model), object: 'text_completion' };
     this.#texts = texts;
     this.#request = request;
+    this.#offsets = new TextOffsets(texts);
   }
 
   whole(parts: readonly GeneratePart[]): object {
@@ -54,8 +55,6 @@ export class CompletionAnswer implements Answer<GeneratePart> {
 
   #logprobs(logprobs: NonNullable<TextPart['logprobs']>) {
     if (this.#request.options.logprobs === undefined) return null;
-    const fields = completionLogprobs(this.#texts, logprobs, this.#offset);
-    for (const text of fields.tokens) this.#offset += text.length;
-    return fields;
+    return completionLogprobs(this.#texts, logprobs, this.#offsets);
   }
 }

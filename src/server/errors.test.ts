@@ -38,6 +38,12 @@ describe('errors', () => {
       expect(error.param).toBe(param);
       expect(error.message).not.toMatch(/responseFormat|maxTokens/);
     }
+    const quoting = 'responseFormat json_schema: #/properties/maxTokens/if is not supported';
+    model.script = () => {
+      throw new MowgliError('OPTION_INVALID', quoting);
+    };
+    const { error } = (await post({ messages })).json();
+    expect(error.message).toBe(quoting.replace('responseFormat', 'response_format'));
   });
 
   test('one that nobody foresaw tells nothing of itself', async () => {
@@ -81,6 +87,16 @@ describe('errors', () => {
         code: status === 404 || status === 405 ? expect.any(String) : null,
       },
     });
+  });
+
+  test('of bodies: what to send instead', async () => {
+    const { post } = await open();
+    const messageOf = async (body: string, type = 'application/json') =>
+      (await post(body, chat, { 'content-type': type })).json().error.message;
+    expect(await messageOf('{}', 'text/plain')).toContain("'Content-Type: application/json'");
+    expect(await messageOf('{"messages": [{"__proto__": {}}]}')).toContain("a key '__proto__'");
+    expect(await messageOf('{"constructor": {"prototype": 1}}')).toContain("in a 'constructor'");
+    expect(await messageOf('{"__proto__": {}')).toContain('not valid JSON');
   });
 
   test('what is no HTTP is answered in the same form', async () => {

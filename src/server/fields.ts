@@ -69,8 +69,7 @@ export class Fields {
       throw badField(this.at(name), `must be an integer, not ${value}`, 'invalid_type');
     }
     if (value >= min && value <= max) return value;
-    const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
-    throw badField(this.at(name), `must be ${range}, not ${value}`, 'invalid_value');
+    throw badField(this.at(name), `must be from ${min} to ${max}, not ${value}`, 'invalid_value');
   }
 
   object(name: string): Fields | undefined {

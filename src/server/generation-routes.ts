@@ -31,6 +31,10 @@ export function addGenerationRoutes(app: FastifyInstance, context: GenerationCon
   const chat = '/v1/chat/completions';
   app.post(chat, (request, reply) => {
     const asked = readChatRequest(request.body, serving);
+    const { damagedCalls } = asked;
+    if (damagedCalls.length > 0) {
+      request.log.warn({ damagedCalls }, 'not the JSON of an object: the model sees no arguments');
+    }
     return answer(context, request, reply, {
       asked,
       answer: new ChatAnswer(asked, model),

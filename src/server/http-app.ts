@@ -39,6 +39,8 @@ export async function openApp(options: HttpOptions): Promise<FastifyInstance> {
     requestIdHeader: false,
     // A request has to be here by then: not more than a slow line needs for the largest one.
     requestTimeout: 120_000,
+    // It would also end the hooks of `close`, which wait for answers.
+    pluginTimeout: 0,
     // While it closes, a server still answers, with OpenAI's errors.
     return503OnClosing: false,
     // Base URLs come with and without a slash at their end.
@@ -77,6 +79,10 @@ function readJsonOnly(app: FastifyInstance): void {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   // It refuses the keys that would reach the prototypes of objects.
   const parse = app.getDefaultJsonParser('error', 'error');
+  const forbidden = new ApiError(
+    400,
+    "the body has a key '__proto__', or 'prototype' in a 'constructor'; no request needs these, leave them out",
+  );
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>(
     'application/json',
@@ -89,9 +95,20 @@ function readJsonOnly(app: FastifyInstance): void {
         done(new ApiError(400, 'the body is not UTF-8'));
         return;
       }
-      parse(request, text, done);
+      parse(request, text, (error, value) => {
+        done(error && isJson(text) ? forbidden : error, value);
+      });
     },
   );
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -2,14 +2,23 @@ import type { ChatMessage } from '../index.ts';
 import { badField } from './api-error.ts';
 import { Fields, type Item } from './fields.ts';
 
-/** Reads `messages` into what the chat template gets. */
-export function readMessages(body: Fields): readonly ChatMessage[] {
-  const items = body.required('messages', body.list('messages', { max: 10_000 }));
-  if (items.length === 0) throw badField('messages', 'must have at least one message');
-  return items.map((item) => readMessage(new Fields(item)));
+/** A conversation, as the chat template gets it. */
+export interface Conversation {
+  readonly messages: readonly ChatMessage[];
+  /** Where arguments of calls were damaged, and empty ones took their place. */
+  readonly damagedCalls: readonly string[];
 }
 
-function readMessage(fields: Fields): ChatMessage {
+/** Reads `messages`. */
+export function readMessages(body: Fields): Conversation {
+  const items = body.required('messages', body.list('messages', { max: 10_000 }));
+  if (items.length === 0) throw badField('messages', 'must have at least one message');
+  const damagedCalls: string[] = [];
+  const messages = items.map((item) => readMessage(new Fields(item), damagedCalls));
+  return { messages, damagedCalls };
+}
+
+function readMessage(fields: Fields, damagedCalls: string[]): ChatMessage {
   const role = fields.required('role', fields.text('role'));
   switch (role) {
     case 'system':
@@ -18,7 +27,7 @@ function readMessage(fields: Fields): ChatMessage {
     case 'user':
       return { role, content: contentOf(fields), ...nameOf(fields) };
     case 'assistant':
-      return readAnswer(fields);
+      return readAnswer(fields, damagedCalls);
     case 'tool': {
       const tool_call_id = fields.required('tool_call_id', fields.text('tool_call_id'));
       return { role, content: contentOf(fields), tool_call_id, ...nameOf(fields) };
@@ -33,9 +42,9 @@ function readMessage(fields: Fields): ChatMessage {
 }
 
 /** An answer of the model, as it comes back to it. */
-function readAnswer(fields: Fields): ChatMessage {
+function readAnswer(fields: Fields, damagedCalls: string[]): ChatMessage {
   const calls = (fields.list('tool_calls', { max: 1000 }) ?? []).map((item) =>
-    readCall(new Fields(item)),
+    readCall(new Fields(item), damagedCalls),
   );
   const thought = fields.text('reasoning_content');
   const content = fields.has('content') ? contentOf(fields) : null;
@@ -55,13 +64,31 @@ function readAnswer(fields: Fields): ChatMessage {
   };
 }
 
-function readCall(fields: Fields) {
+/**
+ * Reads a call that the model has made. One that was cut off stays in a client's history for good: were
+ * it refused, the conversation could never go on. Templates write arguments out one by one, so there is
+ * nothing to show of such ones; the result that follows says what was wrong with them.
+ */
+function readCall(fields: Fields, damagedCalls: string[]) {
   const id = fields.required('id', fields.text('id'));
   refuseOtherType(fields);
   const inner = fields.required('function', fields.object('function'));
   const name = inner.required('name', inner.text('name'));
   const given = inner.required('arguments', inner.text('arguments'));
-  return { id, type: 'function', function: { name, arguments: given } };
+  const usable = areArguments(given);
+  if (!usable) damagedCalls.push(inner.at('arguments'));
+  return { id, type: 'function', function: { name, arguments: usable ? given : '{}' } };
+}
+
+/** Whether a text is JSON of an object, or says that there are no arguments. */
+function areArguments(text: string): boolean {
+  if (text.trim() === '') return true;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && !Array.isArray(value);
+  } catch {
+    return false;
+  }
 }
 
 /** `type` of a tool or a call: there is only one that a model can use here. */

@@ -37,7 +37,7 @@ function refusal(read: () => unknown): Pick<ApiError, 'status' | 'param' | 'code
 describe('what is left out takes the defaults of the model', () => {
   test('chat', () => {
     expect(chat()).toEqual({
-      ...{ messages, options: {} },
+      ...{ messages, damagedCalls: [], options: {} },
       ...{ model: 'coder', user: '', stream: false, includeUsage: false },
     });
     const nothing = { temperature: null, stop: null, tools: null, seed: null, logprobs: null };
@@ -103,6 +103,24 @@ describe('messages', () => {
     const inner = { ...call, function: { name: 'read', arguments: given } };
     const [message] = says({ role: 'assistant', tool_calls: [inner] }).messages;
     expect(message).toMatchObject({ tool_calls: [{ function: { arguments: given } }] });
+  });
+
+  test.each(['{"path":"a', '[1]', '"{}"', '5', '{}}', 'path=a'])(
+    'a call whose arguments are %s has none for the model',
+    (given) => {
+      const broken = { ...call, function: { name: 'read', arguments: given } };
+      const answer = { role: 'assistant', tool_calls: [call, broken] };
+      const { messages: read, damagedCalls } = chat({ messages: [...messages, answer] });
+      expect(read[1]).toEqual({ role: 'assistant', content: null, tool_calls: [call, call] });
+      expect(damagedCalls).toEqual(['messages[1].tool_calls[1].function.arguments']);
+    },
+  );
+
+  test.each(['', ' ', 'null', ' {"a": [1]} '])('arguments that are %j stay so', (given) => {
+    const asked = { ...call, function: { name: 'read', arguments: given } };
+    const { messages: read, damagedCalls } = says({ role: 'assistant', tool_calls: [asked] });
+    expect(read).toMatchObject([{ tool_calls: [asked] }]);
+    expect(damagedCalls).toEqual([]);
   });
 
   test.each([
@@ -182,7 +200,9 @@ describe('options', () => {
     [{ top_k: 1.5 }, 'top_k', 'invalid_type'],
     [{ max_tokens: 0 }, 'max_tokens', 'invalid_value'],
     [{ max_tokens: 0, max_completion_tokens: 5 }, 'max_tokens', 'invalid_value'],
-    [{ seed: 2 ** 60 }, 'seed', 'invalid_value'],
+    [{ seed: 0.5 }, 'seed', 'invalid_type'],
+    [{ seed: Infinity }, 'seed', 'invalid_type'],
+    [{ max_tokens: 1e300 }, 'max_tokens', 'invalid_value'],
     [{ n: 2 }, 'n', 'unsupported_value'],
     [{ stop: ['a', 1] }, 'stop[1]', 'invalid_type'],
     [{ stop: '' }, 'stop', 'invalid_value'],
@@ -201,6 +221,27 @@ describe('options', () => {
     [{ messages: Array(10_001).fill(1) }, 'messages', 'invalid_value'],
   ])('%j is refused', (fields, param, code) => {
     expect(refusal(() => chat(fields))).toEqual({ status: 400, param, code });
+  });
+
+  test('messages name both bounds', () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    expect(() => chat({ max_tokens: 1e300 })).toThrow(
+      `max_tokens must be from 1 to ${most}, not 1e+300`,
+    );
+    expect(() => chat({ top_logprobs: 21 })).toThrow('top_logprobs must be from 0 to 20, not 21');
+  });
+
+  test('seeds of 64 bits are taken, and stay apart', () => {
+    const seedOf = (seed: number) => chat({ seed }).options.seed!;
+    for (const seed of [0, -7, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER]) {
+      expect(seedOf(seed)).toBe(seed);
+    }
+    // Neighbours among the numbers that JSON can tell apart.
+    const large = Array.from({ length: 1000 }, (_, i) => 2 ** 62 + i * 2 ** 10);
+    const seeds = [...large, ...large.map((seed) => -seed), 2 ** 63, -(2 ** 63)].map(seedOf);
+    expect(new Set(seeds).size).toBe(2002);
+    expect(seeds.filter((seed) => !Number.isSafeInteger(seed))).toEqual([]);
+    expect(seedOf(2 ** 63)).toBe(seedOf(2 ** 63));
   });
 
   test.each([null, 1, 'x', []])('a body that is %j is refused', (body) => {
@@ -224,6 +265,12 @@ describe('prompts of completions', () => {
     expect(completion({ echo: false, suffix: '', best_of: 1, logprobs: 2 }).options).toEqual({
       ...{ maxTokens: 16, logprobs: 2 },
     });
+    for (const nothing of [
+      { response_format: null, tools: null, tool_choice: null },
+      { response_format: { type: 'text' }, tools: [], tool_choice: 'none' },
+    ]) {
+      expect(completion(nothing)).toEqual(completion());
+    }
   });
 
   test.each([
@@ -239,6 +286,12 @@ describe('prompts of completions', () => {
     [{ echo: true }, 'echo'],
     [{ suffix: 'x' }, 'suffix'],
     [{ best_of: 2 }, 'best_of'],
+    [{ response_format: { type: 'json_object' } }, 'response_format'],
+    [format({ name: 'x', schema: {} }), 'response_format'],
+    [{ response_format: 'json' }, 'response_format'],
+    [{ tools: [tool] }, 'tools'],
+    [{ tool_choice: 'auto' }, 'tool_choice'],
+    [{ tool_choice: { type: 'function', function: { name: 'read' } } }, 'tool_choice'],
     [{ logprobs: true }, 'logprobs'],
     [{ logprobs: 21 }, 'logprobs'],
   ])('%j is refused', (fields, param) => {

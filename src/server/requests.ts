@@ -1,7 +1,7 @@
-import type { ChatMessage, GenerateOptions, Prompt, RespondOptions } from '../index.ts';
+import type { GenerateOptions, Prompt, RespondOptions } from '../index.ts';
 import { ApiError, badField } from './api-error.ts';
 import { describe, Fields, refuseDeep } from './fields.ts';
-import { readMessages } from './messages.ts';
+import { type Conversation, readMessages } from './messages.ts';
 import { present, readSampling } from './sampling.ts';
 import type { ServedNames } from './served-names.ts';
 import { readResponseFormat, readTools } from './tools.ts';
@@ -16,8 +16,7 @@ export interface Asked {
   readonly includeUsage: boolean;
 }
 
-export interface ChatRequest extends Asked {
-  readonly messages: readonly ChatMessage[];
+export interface ChatRequest extends Asked, Conversation {
   readonly options: RespondOptions;
 }
 
@@ -44,7 +43,8 @@ export function readChatRequest(value: unknown, serving: Serving): ChatRequest {
   const { names, vocabSize } = serving;
   const body = open(value);
   const asked = readAsked(body, names);
-  const messages = readMessages(body);
+  const conversation = readMessages(body);
+  const { messages } = conversation;
   refuseTooLong('messages', messages.map(({ content }) => content ?? '').join(''), serving);
   const older = body.integer('max_tokens', { min: 1 });
   const maxTokens = body.integer('max_completion_tokens', { min: 1 }) ?? older;
@@ -54,7 +54,7 @@ export function readChatRequest(value: unknown, serving: Serving): ChatRequest {
     ...readTools(body),
     ...present({ maxTokens, responseFormat, logprobs: readChatLogprobs(body) }),
   };
-  return { ...asked, messages, options };
+  return { ...asked, ...conversation, options };
 }
 
 /** Reads the body of POST /v1/completions. */
@@ -145,18 +145,29 @@ function readPrompt(body: Fields, vocabSize: number): Prompt {
   );
 }
 
+/** What is asked of a completion, and is not done: better an error than another answer than was meant. */
 function refuseUnsupported(body: Fields): void {
   const bestOf = body.integer('best_of', { min: 1 }) ?? 1;
+  const format = body.object('response_format');
+  const tools = body.list('tools') ?? [];
+  const choice = body.item('tool_choice').value ?? 'none';
   const unsupported = {
     echo: body.boolean('echo') ?? false,
     suffix: (body.text('suffix') ?? '') !== '',
     best_of: bestOf !== 1,
+    response_format: format !== undefined && format.text('type') !== 'text',
+    tools: tools.length > 0,
+    tool_choice: choice !== 'none',
   };
   for (const [param, asked] of Object.entries(unsupported)) {
     if (!asked) continue;
-    throw new ApiError(400, `${param} is not supported; leave it out`, {
+    const problem = ofChats.has(param) ? 'is for /v1/chat/completions' : 'is not supported';
+    throw new ApiError(400, `${param} ${problem}; leave it out`, {
       param,
       code: 'unsupported_parameter',
     });
   }
 }
+
+/** What chats have, and completions have not. */
+const ofChats: ReadonlySet<string> = new Set(['response_format', 'tools', 'tool_choice']);

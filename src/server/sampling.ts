@@ -14,7 +14,7 @@ export function readSampling(body: Fields, vocabSize: number): GenerateOptions {
     presencePenalty: body.number('presence_penalty', { min: -2, max: 2 }),
     frequencyPenalty: body.number('frequency_penalty', { min: -2, max: 2 }),
     logitBias: readBias(body, vocabSize),
-    seed: body.integer('seed'),
+    seed: readSeed(body),
     stop: readStop(body),
   });
 }
@@ -30,6 +30,16 @@ function refuseSeveral(body: Fields): void {
   const n = body.integer('n', { min: 1 });
   if (n === undefined || n === 1) return;
   throw badField('n', `is ${n}; only 1 answer at a time is supported`, 'unsupported_value');
+}
+
+/**
+ * A seed is an integer of 64 bits to OpenAI's API; what the sampler does not take is folded into what it
+ * does. As numbers of JSON such large ones end in zeros: the modulus is odd, and keeps them apart.
+ */
+function readSeed(body: Fields): number | undefined {
+  const seed = body.integer('seed', { min: -Infinity, max: Infinity });
+  if (seed === undefined || Number.isSafeInteger(seed)) return seed;
+  return seed % Number.MAX_SAFE_INTEGER;
 }
 
 /** Other servers take -1 for all tokens. */

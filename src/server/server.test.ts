@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { end, FakeModel, Gate, until } from '../../tests/server/fake-model.ts';
 import { chat, dataOf, endless, listen, messages, open } from '../../tests/server/fake-server.ts';
 import { MowgliError } from '../errors.ts';
@@ -160,6 +160,13 @@ describe('the queue', () => {
     expect(answered.at(-1)?.status).toBe(200);
   });
 
+  test.each([{ drainMs: 2 ** 31 }, { drainMs: -1 }, { keepAliveMs: Number.NaN }])(
+    'refuses %j, which a timer would not take',
+    async (options) => {
+      await expect(createServer(new FakeModel(), options)).rejects.toThrow(/milliseconds/);
+    },
+  );
+
   test.each([{ maxQueue: -1 }, { maxQueue: 1.5 }, { maxQueuePerClient: Number.NaN }])(
     '%j is refused',
     async (options) => {
@@ -206,6 +213,28 @@ describe('close', () => {
     expect(dataOf(text).at(-1)).toMatchObject({ error: { code: 'shutting_down' } });
     expect((await whole).status).toBe(503);
     expect(model.running).toBe(0);
+  });
+
+  test('waits as long as it was told to, longer than the framework would', async () => {
+    const { post, app, model } = await open({ drainMs: 60_000 });
+    const gate = new Gate();
+    model.script = async function* () {
+      await gate.opened;
+      yield { type: 'text', text: 'done' };
+    };
+    const answer = post({ messages }).then(({ body }) => body);
+    await until(() => model.running === 1);
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const closed = app.close();
+      await vi.advanceTimersByTimeAsync(50_000);
+      gate.open();
+      expect(await answer).toContain('done');
+      await vi.advanceTimersByTimeAsync(5000);
+      await closed;
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('does not wait for connections that are kept open', async () => {

@@ -2,6 +2,7 @@ import { finished } from 'node:stream';
 import type { FastifyInstance, FastifyServerOptions } from 'fastify';
 import { MowgliError } from '../errors.ts';
 import { ApiKeys } from './api-keys.ts';
+import { readCorsOrigins } from './cors-origins.ts';
 import { FairQueue, type QueueLimits } from './fair-queue.ts';
 import { addGenerationRoutes } from './generation-routes.ts';
 import { Generations } from './generations.ts';
@@ -50,6 +51,7 @@ export async function createServer(
   options: ServerOptions = {},
 ): Promise<FastifyInstance> {
   const queue = new FairQueue(queueLimits(options));
+  const drainMs = milliseconds('drainMs', options.drainMs ?? 30_000);
   const metrics = new Metrics(model, queue);
   const names = new ServedNames(model.name, listOf(options.modelName));
   const generations = new Generations(queue, metrics, names);
@@ -60,7 +62,7 @@ export async function createServer(
 
   const app = await openApp({
     keys: new ApiKeys(listOf(options.apiKey)),
-    corsOrigin: listOf(options.corsOrigin),
+    corsOrigin: readCorsOrigins(listOf(options.corsOrigin)),
     bodyLimit: options.bodyLimit ?? 8 * 2 ** 20,
     logger: options.logger,
   });
@@ -84,12 +86,12 @@ export async function createServer(
       mostCharacters: mostCharacters(model),
     },
     limits: {
-      keepAliveMs: options.keepAliveMs ?? 10_000,
+      keepAliveMs: milliseconds('keepAliveMs', options.keepAliveMs ?? 10_000),
       unreadBytes: options.unreadBytes ?? 2 ** 20,
       flushMs: 60_000,
     },
   });
-  closeGently(app, generations, replies, options.drainMs ?? 30_000);
+  closeGently(app, generations, replies, drainMs);
   return app;
 }
 
@@ -118,6 +120,15 @@ function queueLimits({ maxQueue = 64, maxQueuePerClient }: ServerOptions): Queue
     throw new MowgliError('OPTION_INVALID', `${name} is ${value}; pass an integer of at least 0`);
   }
   return { total: maxQueue, perClient };
+}
+
+/** Timers fire at once when they are given more than 32 bits. */
+function milliseconds(name: string, value: number): number {
+  if (value >= 0 && value < 2 ** 31) return value;
+  throw new MowgliError(
+    'OPTION_INVALID',
+    `${name} is ${value}; pass milliseconds, of at least 0 and less than 2^31 (24 days)`,
+  );
 }
 
 function listOf(given: string | readonly string[] | undefined): readonly string[] {

@@ -21,16 +21,28 @@ test('serves tiny-coder: the same answers as the library gives, and no more memo
     expect(whole.model).toBe('tiny-coder');
     expect(whole.choices[0]).toMatchObject({ message: { content }, finish_reason: 'length' });
     const { body } = await post({ ...request, stream: true, logprobs: true });
-    const chunks = body
-      .split('\n\n')
-      .filter((event) => event.startsWith('data: {'))
-      .map((event) => JSON.parse(event.slice(6)).choices[0]);
+    const chunks = chunksOf(body);
     expect(chunks.map(({ delta }) => delta.content ?? '').join('')).toBe(content);
     const tokens = chunks.flatMap(({ logprobs }) => logprobs?.content ?? []);
     expect(tokens.map(({ token }) => token).join('')).toBe(content);
     const told = tokens.flatMap(({ bytes }) => bytes);
     expect(Buffer.from(told).toString()).toBe(content);
     for (const { logprob } of tokens) expect(logprob).toBeLessThanOrEqual(0);
+
+    // Of a removed stop text nothing is told: only what begins before it.
+    const stop = content!.slice(-9);
+    const before = content!.slice(0, content!.indexOf(stop));
+    const kept = tokens.filter((_, i) => {
+      const text = tokens.slice(0, i).map(({ token }) => token);
+      return text.join('').length < before.length;
+    });
+    const asked = { ...request, stop, logprobs: true };
+    const [choice] = (await post(asked)).json().choices;
+    expect(choice).toMatchObject({ message: { content: before }, finish_reason: 'stop' });
+    expect(choice.logprobs.content).toEqual(kept);
+    expect(kept.length).toBeLessThan(tokens.length - 1);
+    const streamed = chunksOf((await post({ ...asked, stream: true })).body);
+    expect(streamed.flatMap(({ logprobs }) => logprobs?.content ?? [])).toEqual(kept);
 
     const long = 'word '.repeat(300);
     const refused = await post({ messages: [{ role: 'user', content: long }], stream: true });
@@ -49,3 +61,9 @@ test('serves tiny-coder: the same answers as the library gives, and no more memo
     await model.dispose();
   }
 });
+
+const chunksOf = (body: string) =>
+  body
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: {'))
+    .map((event) => JSON.parse(event.slice(6)).choices[0]);

@@ -1,6 +1,7 @@
-import { Tokenizer as Library } from '@huggingface/tokenizers';
+import type { Tokenizer as Library } from '@huggingface/tokenizers';
 import { MowgliError } from '../errors.ts';
-import { byteLevelBytes } from './byte-level.ts';
+import { inSlices, type Steps } from './slices.ts';
+import { TokenizerFile } from './tokenizer-file.ts';
 import { decodeUtf8 } from './utf8.ts';
 
 /** Options of {@link Tokenizer.encode}. */
@@ -25,12 +26,10 @@ export interface DecodeOptions {
 /** The part of the library that merges; only its type can be null. */
 type Model = NonNullable<Library['model']>;
 
-/** Tokens that are not made by merging: control tokens and markers. */
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  readonly special: boolean;
-}
+/** Characters of a text between two chances to stop, or as many more as a place to cut is away: 1 to 20 ms. */
+const STEP = 1024;
+/** Characters that are taken in one go at most, where others are to get their turn; up to 20 us each. */
+const MOST_AT_ONCE = 2 ** 17;
 
 /**
  * A byte-level BPE tokenizer (the kind of every Qwen model), built from Hugging Face's
@@ -45,6 +44,7 @@ export class Tokenizer {
   readonly vocabSize: number;
   readonly #library: Library;
   readonly #model: Model;
+  readonly #cuts: RegExp | undefined;
   readonly #special: ReadonlySet<number>;
   /** Bytes of all tokens, one after the other; token `id` is `#offsets[id]` to `#offsets[id + 1]`. */
   readonly #bytes: Uint8Array;
@@ -62,6 +62,7 @@ export class Tokenizer {
     const file = new TokenizerFile(json, config, name);
     this.#library = file.open();
     this.#model = this.#library.model as Model;
+    this.#cuts = file.cuts();
     this.vocabSize = file.vocabSize;
     this.#special = new Set(file.added.filter((token) => token.special).map(({ id }) => id));
     const table = file.byteTable();
@@ -90,10 +91,38 @@ export class Tokenizer {
    * Text to token ids. Nothing is added in front or behind. Text that is not valid UTF-16 is
    * repaired first (each lone surrogate becomes U+FFFD, as UTF-8 encoders do).
    */
-  encode(text: string, options: EncodeOptions = {}): number[] {
+  encode(text: string, { addedTokens }: EncodeOptions = {}): number[] {
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-    if (options.addedTokens === 'text') return this.#encodePlain(wellFormed);
+    if (addedTokens === 'text') return this.#encodePlain(wellFormed);
     return this.#library.encode(wellFormed, { add_special_tokens: false }).ids;
+  }
+
+  /**
+   * The same ids, but other work gets its turn about every ten milliseconds. Texts that take less are
+   * not waited with.
+   * @throws MowgliError `ABORTED` soon after the signal fires, `OPTION_INVALID` for more than 131,072
+   * characters in a row, such as letters only, that cannot be cut apart
+   */
+  encodeInSlices(
+    text: string,
+    { signal, ...options }: EncodeOptions & { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<number[]> {
+    return inSlices(this.encodeInSteps(text, options), 'cutting the text into tokens', signal);
+  }
+
+  /**
+   * The same ids, as work that a caller does step by step.
+   * @throws MowgliError `OPTION_INVALID` as `encodeInSlices`
+   */
+  *encodeInSteps(text: string, options: EncodeOptions = {}): Steps<number[]> {
+    const tokens: number[] = [];
+    for (let at = 0; at < text.length; yield) {
+      const end = this.#cut(text, at + STEP);
+      if (this.#cuts && end - at > MOST_AT_ONCE) throw cannotBeCut(end - at);
+      for (const token of this.encode(text.slice(at, end), options)) tokens.push(token);
+      at = end;
+    }
+    return tokens;
   }
 
   /**
@@ -133,6 +162,13 @@ export class Tokenizer {
     return this.#model.tokens_to_ids.get(token);
   }
 
+  /** The first place from a position on where a text can be cut without changing a token. */
+  #cut(text: string, from: number): number {
+    if (!this.#cuts) return text.length;
+    this.#cuts.lastIndex = from;
+    return this.#cuts.exec(text)?.index ?? text.length;
+  }
+
   #encodePlain(text: string): number[] {
     const { normalizer, pre_tokenizer } = this.#library;
     const normalized = normalizer ? normalizer.normalize(text) : text;
@@ -152,155 +188,12 @@ export class Tokenizer {
   }
 }
 
-/** What tokenizer.json and tokenizer_config.json say, checked before anything is built on it. */
-class TokenizerFile {
-  readonly added: readonly AddedToken[];
-  readonly vocabSize: number;
-  readonly #name: string;
-  readonly #json: Record<string, unknown>;
-  /** Spelling of every token, by id; ids that the file leaves out are holes. */
-  readonly #tokens: string[] = [];
-  readonly #isAdded = new Set<number>();
-
-  constructor(json: unknown, config: unknown, name: string) {
-    this.#name = name;
-    this.#json = this.#record(json, 'the file');
-    const model = this.#record(this.#json.model, 'model');
-    if (model.type !== undefined && model.type !== 'BPE') {
-      this.#unsupported(`its model is ${JSON.stringify(model.type)}`);
-    }
-    if (!mentionsByteLevel(this.#json.decoder)) {
-      this.#unsupported('its decoder is not ByteLevel');
-    }
-    const vocab = this.#record(model.vocab, 'model.vocab');
-    for (const token of Object.keys(vocab)) this.#claim(vocab[token], token, 'model.vocab');
-    this.#checkMerges(model.merges, vocab);
-    this.added = this.#addedTokens(this.#record(config ?? {}, 'tokenizer_config.json'));
-    if (this.#tokens.length === 0) this.#invalid('model.vocab is empty');
-    this.vocabSize = this.#tokens.length;
-  }
-
-  /** The library's tokenizer, with all added tokens. */
-  open(): Library {
-    try {
-      return new Library(
-        { post_processor: null, ...this.#json, added_tokens: this.added },
-        // Qwen's tokenizers do no such clean-up; without a config the library would.
-        { clean_up_tokenization_spaces: false },
-      );
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      return this.#invalid(`it has a part that is not supported (${reason})`, cause);
-    }
-  }
-
-  /** The bytes of all tokens in one array, which is far smaller than 150,000 arrays. */
-  byteTable(): { bytes: Uint8Array; offsets: Uint32Array } {
-    const encoder = new TextEncoder();
-    const offsets = new Uint32Array(this.vocabSize + 1);
-    const parts: Uint8Array[] = [];
-    for (let id = 0; id < this.vocabSize; id++) {
-      const token = this.#tokens[id] ?? '';
-      // Added tokens are written as they are. Their spelling may look byte-level without being so.
-      const part = this.#isAdded.has(id) ? encoder.encode(token) : byteLevelBytes(token);
-      if (part === undefined) {
-        this.#invalid(`token ${JSON.stringify(token)} (id ${id}) is not spelled in bytes`);
-      }
-      parts.push(part);
-      offsets[id + 1] = offsets[id]! + part.length;
-    }
-    const bytes = new Uint8Array(offsets[this.vocabSize]!);
-    for (const [id, part] of parts.entries()) bytes.set(part, offsets[id]!);
-    return { bytes, offsets };
-  }
-
-  #addedTokens(config: Record<string, unknown>): AddedToken[] {
-    const listed = this.#json.added_tokens ?? [];
-    if (!Array.isArray(listed)) this.#invalid('added_tokens is not a list');
-    const added = listed.map((entry: unknown, i) => {
-      const token = this.#record(entry, `added_tokens[${i}]`);
-      return this.#addedToken(token.id, token, `added_tokens[${i}]`);
-    });
-    const known = new Map(added.map((token) => [token.id, token.content]));
-    const more = this.#record(config.added_tokens_decoder ?? {}, 'added_tokens_decoder');
-    for (const [id, entry] of Object.entries(more)) {
-      const where = `tokenizer_config.json: added_tokens_decoder["${id}"]`;
-      const token = this.#record(entry, where);
-      if (known.get(Number(id)) === token.content) continue;
-      added.push(this.#addedToken(Number(id), token, where));
-    }
-    return added;
-  }
-
-  #addedToken(id: unknown, token: Record<string, unknown>, where: string): AddedToken {
-    const { content } = token;
-    if (typeof content !== 'string' || content === '') this.#invalid(`${where} has no content`);
-    const number = this.#claim(id, content, where);
-    this.#isAdded.add(number);
-    // The library reads further fields (lstrip, normalized ...) from the same object.
-    return { ...token, id: number, content, special: token.special === true };
-  }
-
-  /** Gives an id to a token, once. */
-  #claim(id: unknown, token: string, where: string): number {
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > 0xff_ffff) {
-      this.#invalid(`${where}: token ${JSON.stringify(token)} has the id ${JSON.stringify(id)}`);
-    }
-    const other = this.#tokens[id];
-    if (other !== undefined && other !== token) {
-      this.#invalid(
-        `${where}: id ${id} is given to both ${JSON.stringify(other)} and ${JSON.stringify(token)}`,
-      );
-    }
-    this.#tokens[id] = token;
-    return id;
-  }
-
-  /** A merge of tokens that do not exist would silently lose text. */
-  #checkMerges(merges: unknown, vocab: Record<string, unknown>): void {
-    if (!Array.isArray(merges)) this.#invalid('model.merges is not a list');
-    for (const [i, merge] of merges.entries()) {
-      const pair = typeof merge === 'string' ? merge.split(' ') : merge;
-      const valid =
-        Array.isArray(pair) &&
-        pair.length === 2 &&
-        Object.hasOwn(vocab, pair[0]) &&
-        Object.hasOwn(vocab, pair[1]) &&
-        Object.hasOwn(vocab, pair[0] + pair[1]);
-      if (!valid) {
-        this.#invalid(`model.merges[${i}] (${JSON.stringify(merge)}) does not fit the vocabulary`);
-      }
-    }
-  }
-
-  #record(value: unknown, where: string): Record<string, unknown> {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      this.#invalid(`${where} is not an object`);
-    }
-    return value as Record<string, unknown>;
-  }
-
-  #invalid(problem: string, cause?: unknown): never {
-    throw new MowgliError(
-      'TOKENIZER_INVALID',
-      `${this.#name}: ${problem}. Download the model's tokenizer files again; tokenizer.json and tokenizer_config.json must come from the same model.`,
-      { cause },
-    );
-  }
-
-  #unsupported(problem: string): never {
-    throw new MowgliError(
-      'TOKENIZER_INVALID',
-      `${this.#name}: ${problem}; only byte-level BPE (the tokenizer of the Qwen models) is supported. Use the tokenizer.json of a Qwen3 model.`,
-    );
-  }
-}
-
-/** Whether a decoder, or one in a sequence, is ByteLevel. */
-function mentionsByteLevel(decoder: unknown): boolean {
-  if (typeof decoder !== 'object' || decoder === null) return false;
-  const { type, decoders } = decoder as { type?: unknown; decoders?: unknown };
-  return type === 'ByteLevel' || (Array.isArray(decoders) && decoders.some(mentionsByteLevel));
+function cannotBeCut(characters: number): MowgliError {
+  return new MowgliError(
+    'OPTION_INVALID',
+    `the text holds ${characters} characters in a row without a word's end, which would keep everything else ` +
+      `waiting; put white space between words, and leave out runs of more than ${MOST_AT_ONCE} characters.`,
+  );
 }
 
 function parseJson(text: string, name: string): unknown {

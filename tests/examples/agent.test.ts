@@ -495,15 +495,27 @@ describe('the program', () => {
   });
 
   test('wrong usage is told in one line', async () => {
-    expect(await agent('--max-step', '1', 'Read').ended).toMatchObject({
+    expect(await agent('--folder', join(folder, 'no'), 'Read').ended).toMatchObject({
       ...{ code: 2, stdout: '' },
-      stderr: expect.stringMatching(/^agent: .*'--max-step'.*; --help lists the options\n$/),
+      stderr: expect.stringMatching(
+        /^agent: --folder: there is no folder .*no \(ENOENT\); --help lists the options\n$/,
+      ),
     });
+    await expect(Sandbox.open(join(folder, 'src/app.py'))).rejects.toThrow(
+      'app.py is not a folder',
+    );
     for (const [args, message] of [
+      [['--max-step', '1', 'Read'], "'--max-step'"],
       [[], 'give one task, in quotes'],
       [['a', 'b', '--folder', '.'], 'give one task, in quotes'],
       [['a'], '--folder is missing'],
-      [['a', '--folder', '.', '--max-steps', '0'], '--max-steps must be a number of at least 1'],
+      [['a', '--folder', '.', '--max-steps', '0'], '--max-steps must be a whole number from 1'],
+      [['a', '--folder', '.', '--max-tokens', '1.5'], '--max-tokens must be a whole number from 1'],
+      [['a', '--folder', '.', '--max-seconds', '3000000'], 'from 1 to 2000000'],
+      [
+        ['a', '--folder', '.', '--temperature', 'hot'],
+        '--temperature must be a number of at least',
+      ],
       [['a', '--folder', '.', '--base-url', 'http://x'], '--base-url needs a --model-name'],
     ] as const) {
       expect(() => readOptions([...args])).toThrow(message);

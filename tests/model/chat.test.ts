@@ -6,6 +6,7 @@ import {
   loadModel,
   type Model,
   MowgliError,
+  parseTurn,
   type RespondEnd,
   type RespondPart,
   type SendOptions,
@@ -200,10 +201,12 @@ describe('an answer to a conversation', () => {
   const messages = [{ role: 'user', content: 'Read src/app.py' }] as const;
 
   test('is taken apart into calls', async () => {
-    const { parts, message, finishReason } = await collect(
+    const { parts, message, finishReason, text } = await collect(
       model.respond(messages, { tools, ...plain }),
     );
     expect(finishReason).toBe('tool-calls');
+    const { toolCalls } = parseTurn(text, { format: model.toolCallFormat, tools });
+    expect(message.tool_calls?.map((call) => call.function)).toEqual(toolCalls);
     expect(message.content).toBeNull();
     expect(message.tool_calls?.map((call) => call.function.name)).toEqual(['read_file']);
     const [call] = message.tool_calls!;
@@ -254,6 +257,8 @@ describe('an answer to a conversation', () => {
   test('refuses tools on a model whose template has none, and bad logprobs', async () => {
     const noTools = model.respond(messages, { tools: [{ type: 'function' }] });
     await expect(noTools.next()).rejects.toMatchObject({ code: 'OPTION_INVALID' });
+    const noList = model.respond(messages, { tools: 'read_file' as unknown as [] });
+    await expect(noList.next()).rejects.toThrow('tools is no list');
     const bad = model.respond(messages, { logprobs: 21 });
     await expect(bad.next()).rejects.toMatchObject({ code: 'OPTION_INVALID' });
   });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { baseSeed, Random } from '../../kernels-test/random.ts';
+import { thorough } from '../../kernels-test/thorough.ts';
 import { Grammars } from '../../src/grammar/grammars.ts';
 import { loadModel, type Model, type RespondEnd, type RespondOptions } from '../../src/node.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
@@ -11,9 +12,9 @@ import { tinyCoder } from './folders.ts';
 
 /**
  * Generations in all, eight in ten of them of random schemas. A few find what matters between model and
- * grammar, which has tests of its own; `MOWGLI_CONSTRAINED_RUNS=500` runs more.
+ * grammar, which has tests of its own; `MOWGLI_TEST_ALL=1` runs 500.
  */
-const runs = Number(process.env.MOWGLI_CONSTRAINED_RUNS ?? 30);
+const runs = thorough ? 500 : 30;
 const tokenizer = Tokenizer.parse(readFileSync(`${tinyCoder}/tokenizer.json`, 'utf8'));
 const grammars = new Grammars(tokenizer, [tokenizer.idOf('<|im_end|>')!]);
 const random = new Random('constrained generations');
@@ -26,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => model?.dispose());
 
-/** An answer of as few tokens as may be, or some more. */
+/** An answer of as few tokens as may be, or some more, that no stop text cuts. */
 async function answer(question: string, wish: RespondOptions): Promise<RespondEnd> {
   const least = leastTokens(grammars.constraint({ ...wish, toolCallFormat: 'xml' })!);
   const options: RespondOptions = {
@@ -34,9 +35,13 @@ async function answer(question: string, wish: RespondOptions): Promise<RespondEn
     temperature: 1,
     seed: random.below(2 ** 31),
     maxTokens: Math.max(least, 10 + random.below(40)),
+    stop: ['"', 'e', '>\n'],
+    stopTokenIds: [random.below(4000)],
   };
   for await (const part of model.respond([{ role: 'user', content: question }], options)) {
-    if (part.type === 'end') return part;
+    if (part.type !== 'end') continue;
+    expect(part.finishReason).toBe(wish.tools ? 'tool-calls' : 'stop');
+    return part;
   }
   throw new Error('the answer has no end');
 }

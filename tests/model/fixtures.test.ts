@@ -12,6 +12,7 @@ import { loadModel, loadModelOn, type Model, openGpuInNode } from '../../src/nod
 import { complete, greedy } from './complete.ts';
 import { endless } from './folders.ts';
 import { halfCacheShare } from './half-cache.ts';
+import { traceRouting } from './trace-routing.ts';
 
 /** Largest difference of logits that an implementation in float32 may have. */
 const tolerance = 1e-3;
@@ -44,7 +45,7 @@ describe.each(fixtureNames)('%s', (name) => {
     const options = { context: expected.tokens.length, chunk: 7, kvType: 'f32' } as const;
     const engine = await Engine.load(gpu, checkpoint, options);
     await checkpoint.close();
-    const experts = await engine.traceRouting(async () => {
+    const experts = await traceRouting(engine, async () => {
       await engine.logits(expected.tokens);
     });
     expect(experts.map((layer) => [...layer])).toEqual(expected.experts.map((ids) => ids.flat()));

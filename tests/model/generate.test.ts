@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uniform } from '../../kernels-test/reference/random.ts';
@@ -441,6 +442,16 @@ describe('aborting', () => {
     expect(end).toMatchObject({ finishReason: 'aborted', text: '', tokens: [] });
     expect(end?.usage).toMatchObject({ promptTokens: 9, completionTokens: 0 });
     await first.return(undefined);
+  });
+
+  test('is possible with one signal for everything: nothing stays on it', async () => {
+    const { signal } = new AbortController();
+    const options = { ...greedy, maxTokens: 2, signal };
+    await complete(model, tokensOf('py_short'), options);
+    for await (const _ of model.generate(tokensOf('py_short'), options)) break;
+    for await (const _ of model.respond([{ role: 'user', content: 'Hello!' }], options));
+    await model.logits([1, 2, 3], { signal });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   test('logits', async () => {

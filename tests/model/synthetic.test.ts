@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { Engine } from '../../src/generate/engine.ts';
 import { openModel, syntheticModel } from '../../src/index.ts';
 import { openGpuInNode } from '../../src/node.ts';
+import { traceRouting } from './trace-routing.ts';
 
 const layers = 62;
 const tokens = Array.from({ length: 24 }, (_, i) => (i * 977 + 31) % 2048);
@@ -17,7 +18,7 @@ it('stays finite over as many layers as the largest model has, and tokens choose
     kvType: 'f32',
   });
   let logits: Float32Array = new Float32Array();
-  const experts = await engine.traceRouting(async () => {
+  const experts = await traceRouting(engine, async () => {
     logits = await engine.everyLogits(tokens);
   });
   await engine.dispose();

@@ -6,6 +6,7 @@ import { loadModel, type Model, NodeFolder, openGpuInNode } from '../../src/node
 import { complete, greedy } from './complete.ts';
 import { endless, type ReferencePrompt, referencePrompts, tinyCoder } from './folders.ts';
 import { halfCacheShare } from './half-cache.ts';
+import { traceRouting } from './trace-routing.ts';
 
 /** Largest difference of logits that an implementation in float32 may have. */
 const tolerance = 1e-3;
@@ -40,7 +41,7 @@ describe('a trained model gives what PyTorch gives', () => {
     for (const prompt of prompts) {
       let logits: Float32Array = new Float32Array();
       engine.rewind(0);
-      const experts = await engine.traceRouting(async () => {
+      const experts = await traceRouting(engine, async () => {
         logits = await engine.logits(prompt.ids);
       });
       const gaps = prompt.top20_ids.map((id, i) => Math.abs(logits[id] - prompt.top20_logits[i]));

@@ -2,7 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
+import type { Interrupt } from '../../src/cli/interrupt.ts';
+import { serveCommand } from '../../src/cli/serve.ts';
 import { launcher, runCli } from '../run-cli.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -66,4 +68,21 @@ test('a port that is taken is told of before the model is loaded', async () => {
   expect(stderr).toBe(
     `mowgli: --port: ${port} is in use on 127.0.0.1; stop what uses it, or choose another, or 0 for any that is free\n`,
   );
+});
+
+test.each([
+  [
+    ['--cors-origin', 'example.com'],
+    '--cors-origin must be an origin, such as https://example.com',
+  ],
+  [['--api-key', ' '], '--api-key is empty'],
+  [[], 'the environment variable MOWGLI_API_KEY is empty'],
+])('%j is wrong usage, told of before the model is loaded', async (args, message) => {
+  vi.stubEnv('MOWGLI_API_KEY', '\r\n');
+  cleanups.push(() => vi.unstubAllEnvs());
+  const { signal } = new AbortController();
+  const interrupt = { signal, exitCode: undefined } as Interrupt;
+  await expect(serveCommand(interrupt).parseAsync(args, { from: 'user' })).rejects.toMatchObject({
+    ...{ code: 'OPTION_INVALID', message: expect.stringContaining(message) },
+  });
 });

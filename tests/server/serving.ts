@@ -1,7 +1,14 @@
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
-import type { ChatMessage, Model, RespondEnd, RespondOptions } from '../../src/index.ts';
+import type {
+  ChatMessage,
+  GeneratePart,
+  Model,
+  RespondEnd,
+  RespondOptions,
+  RespondPart,
+} from '../../src/index.ts';
 import { createServer, type ServerOptions } from '../../src/server/server.ts';
 
 export const tinyCoder = fileURLToPath(new URL('../../models/tiny-coder', import.meta.url));
@@ -44,28 +51,32 @@ export async function answerOf(
   throw new Error('the answer has no end');
 }
 
-/** Counts the tokens of a model, and the generations under way. */
+/** Counts the tokens of a model, in chats those that have led to something, and the generations under way. */
 export class TokenCount implements Disposable {
   tokens = 0;
   running = 0;
   readonly #model: Model;
   readonly #generate: Model['generate'];
+  readonly #respond: Model['respond'];
 
   constructor(model: Model) {
     this.#model = model;
     this.#generate = model.generate.bind(model);
+    this.#respond = model.respond.bind(model);
     model.generate = (...args) => this.#count(this.#generate(...args));
+    model.respond = (...args) => this.#count(this.#respond(...args));
   }
 
   [Symbol.dispose](): void {
     this.#model.generate = this.#generate;
+    this.#model.respond = this.#respond;
   }
 
-  async *#count(parts: ReturnType<Model['generate']>): ReturnType<Model['generate']> {
+  async *#count<T extends GeneratePart | RespondPart>(parts: AsyncIterable<T>): AsyncGenerator<T> {
     this.running++;
     try {
       for await (const part of parts) {
-        if (part.type === 'text') this.tokens += part.tokens.length;
+        if (part.type !== 'end') this.tokens += 'tokens' in part ? part.tokens.length : 1;
         yield part;
       }
     } finally {

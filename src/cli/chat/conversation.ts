@@ -10,11 +10,10 @@ import {
   saveSession,
   type ToolCall,
 } from '../../node.ts';
+import { AnswerText, incompleteNote } from '../answer-text.ts';
 import { usageError } from '../options.ts';
 import { note, print } from '../output.ts';
 import { showProgress } from '../progress.ts';
-import { incompleteNote } from '../tools.ts';
-import { AnswerText } from './answer-text.ts';
 import type { Settings } from './settings.ts';
 import { describeChat } from './statistics.ts';
 
@@ -154,7 +153,9 @@ export class Conversation {
       }
     } finally {
       progress.clear();
-      if (end || !text.empty) await print(text.end());
+      // An answer is at least a line, even an empty one.
+      if (!text.empty) await print(text.end());
+      else if (end) await print('\n');
       if (end) this.#take(end);
     }
   }
@@ -163,7 +164,7 @@ export class Conversation {
   #take(end: RespondEnd): void {
     this.#last = end;
     if (this.#session.messages.at(-1) === end.message) this.#unanswered = undefined;
-    const left = incompleteNote(end, end.finishReason);
+    const left = incompleteNote(end);
     if (left !== undefined) note(left);
     const { promptTokens, completionTokens } = end.usage;
     if (promptTokens + completionTokens > this.#model.context) {

@@ -1,9 +1,12 @@
 import type { SchemaDocument, SchemaNode, SchemaObject } from './document.ts';
-import { anyValue, both, type Facets } from './facets.ts';
+import { anyValue, both, type Facets, sizeOfBoth } from './facets.ts';
 import { ownFacets } from './keywords.ts';
+import { Overlaps } from './overlaps.ts';
 
 /** More than anybody wrote by hand; each is compiled. */
 const MAX_ALTERNATIVES = 1000;
+/** Units of work that it takes to read the keywords of a schema. */
+const READING = 6;
 /** Schemas within schemas that are about the same value. */
 const MAX_NESTED = 60;
 
@@ -38,6 +41,7 @@ export class AlternativeReader {
 
   /** What a value that matches all of some schemas must be. */
   all(nodes: readonly SchemaNode[]): readonly Facets[] {
+    if (nodes[0]) this.#document.read(nodes[0].pointer);
     try {
       return this.#all(nodes);
     } catch (error) {
@@ -84,6 +88,7 @@ export class AlternativeReader {
 
   #combined(node: SchemaNode, schema: SchemaObject): readonly Facets[] {
     const document = this.#document;
+    document.spend(READING);
     let list: readonly Facets[] = [ownFacets(document, node)];
     if (schema.$ref !== undefined) {
       list = this.#product(list, this.#read(document.resolve(node, schema.$ref)), node);
@@ -102,9 +107,14 @@ export class AlternativeReader {
     const one = this.#parts(node, schema, 'oneOf');
     if (one.length > 0) {
       const each = one.map((part) => this.#product(list, this.#read(part), part));
-      list = each.flatMap((own, i) =>
-        this.#without(own, each.filter((_, j) => j !== i).flat(), `${node.pointer}/oneOf`),
-      );
+      const overlaps = new Overlaps(each.flat());
+      list = each.flatMap((own) => {
+        const ofOthers = (facets: Facets) => !own.includes(facets);
+        return own.flatMap((facets) => {
+          const others = [...overlaps.of(facets)].filter(ofOthers);
+          return this.#without([facets], others, `${node.pointer}/oneOf`);
+        });
+      });
     }
     if (schema.not !== undefined) {
       const part = document.child(node, schema.not, 'not');
@@ -126,13 +136,21 @@ export class AlternativeReader {
     if (a.length * b.length > MAX_ALTERNATIVES) {
       this.#document.refuse(node.pointer, `more than ${MAX_ALTERNATIVES} alternatives`);
     }
-    return a.flatMap((x) => b.flatMap((y) => both(x, y) ?? []));
+    return a.flatMap((x) =>
+      b.flatMap((y) => {
+        this.#document.spend(sizeOfBoth(x, y));
+        return both(x, y) ?? [];
+      }),
+    );
   }
 
   #without(from: readonly Facets[], others: readonly Facets[], pointer: string): readonly Facets[] {
     return from.flatMap((facets) => {
       let rest: Facets | undefined = facets;
-      for (const other of others) rest = rest && this.#subtract(rest, other, pointer);
+      for (const other of others) {
+        this.#document.spend(sizeOfBoth(facets, other));
+        rest = rest && this.#subtract(rest, other, pointer);
+      }
       return rest ?? [];
     });
   }

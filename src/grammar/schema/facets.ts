@@ -95,6 +95,16 @@ export const anyValue: Facets = {
   pointer: '#',
 };
 
+/** Units of work that it takes to put two together, or to compare them. */
+export function sizeOfBoth(a: Facets, b: Facets): number {
+  return 4 + (sizeOf(a) + sizeOf(b)) / 4;
+}
+
+function sizeOf({ values, patterns, arrays, required, objects, names, except }: Facets): number {
+  const lists = [values ?? [], patterns, arrays, required, objects, names, except];
+  return lists.reduce((sum, list) => sum + list.length, 0);
+}
+
 /** What belongs to both; `undefined` when nothing does for sure. */
 export function both(a: Facets, b: Facets): Facets | undefined {
   const types = new Set([...a.types].filter((type) => b.types.has(type)));

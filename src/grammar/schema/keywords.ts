@@ -24,32 +24,34 @@ const REFUSED = [
   'divisibleBy',
 ];
 /** Larger divisors cannot be followed digit by digit. */
-const MAX_DIVISOR = 1e9;
+export const MAX_DIVISOR = 1e9;
 
-const MENTIONS: Readonly<Record<string, JsonType>> = {
-  minLength: 'string',
-  maxLength: 'string',
-  pattern: 'string',
-  format: 'string',
-  minimum: 'number',
-  maximum: 'number',
-  exclusiveMinimum: 'number',
-  exclusiveMaximum: 'number',
-  multipleOf: 'number',
-  items: 'array',
-  prefixItems: 'array',
-  additionalItems: 'array',
-  minItems: 'array',
-  maxItems: 'array',
-  uniqueItems: 'array',
-  properties: 'object',
-  required: 'object',
-  additionalProperties: 'object',
-  unevaluatedProperties: 'object',
-  propertyNames: 'object',
-  minProperties: 'object',
-  maxProperties: 'object',
-};
+const MENTIONS: ReadonlyMap<string, JsonType> = new Map(
+  Object.entries<JsonType>({
+    minLength: 'string',
+    maxLength: 'string',
+    pattern: 'string',
+    format: 'string',
+    minimum: 'number',
+    maximum: 'number',
+    exclusiveMinimum: 'number',
+    exclusiveMaximum: 'number',
+    multipleOf: 'number',
+    items: 'array',
+    prefixItems: 'array',
+    additionalItems: 'array',
+    minItems: 'array',
+    maxItems: 'array',
+    uniqueItems: 'array',
+    properties: 'object',
+    required: 'object',
+    additionalProperties: 'object',
+    unevaluatedProperties: 'object',
+    propertyNames: 'object',
+    minProperties: 'object',
+    maxProperties: 'object',
+  }),
+);
 
 /**
  * What a schema itself demands, but for what it says of other schemas that the same value must match.
@@ -84,9 +86,7 @@ class KeywordReader {
       ...anyValue,
       types,
       typed: 'type' in schema,
-      mentioned: new Set(
-        Object.keys(MENTIONS).flatMap((key) => (key in schema ? MENTIONS[key]! : [])),
-      ),
+      mentioned: new Set(Object.keys(schema).flatMap((key) => MENTIONS.get(key) ?? [])),
       integer: integer || multipleOf !== undefined,
       values: this.#values(),
       minLength: this.#count('minLength', 0),

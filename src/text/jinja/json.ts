@@ -27,6 +27,10 @@ const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings must not hold them raw
 const STRING = /"(?:[^"\\\0-\x1f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"/y;
 const SPACE = /[ \t\r\n]*/y;
+/** Digits, and a sign, of integers that are exact as numbers. */
+const EXACT_DIGITS = 15;
+/** Python reads no more, because it takes quadratic time. */
+const MOST_DIGITS = 4300;
 const WORDS: readonly (readonly [string, Value])[] = [
   ['true', true],
   ['false', false],
@@ -45,7 +49,7 @@ class JsonReader {
   }
 
   value(): Value {
-    this.#match(SPACE);
+    this.#space();
     switch (this.#text[this.#at]) {
       case '{':
         return this.#object();
@@ -54,21 +58,31 @@ class JsonReader {
       case '"':
         return this.#string();
     }
+    return this.#number() ?? this.#word();
+  }
+
+  #number(): Value | undefined {
+    const number = this.#match(NUMBER);
+    if (number === undefined) return undefined;
+    const [digits, fraction, exponent] = number;
+    if (fraction !== undefined || exponent !== undefined) return new Float(Number(digits));
+    if (digits.length <= EXACT_DIGITS) return Number(digits) || 0; // Python has no integer -0.
+    if (digits.length > MOST_DIGITS) this.#fail(`at most ${MOST_DIGITS} digits`);
+    return int(BigInt(digits));
+  }
+
+  #word(): Value {
     for (const [word, value] of WORDS) {
       if (this.#text.startsWith(word, this.#at)) {
         this.#at += word.length;
         return value;
       }
     }
-    const number = this.#match(NUMBER);
-    if (number === undefined) this.#fail('a value');
-    const [digits, fraction, exponent] = number;
-    if (fraction !== undefined || exponent !== undefined) return new Float(Number(digits));
-    return int(BigInt(digits));
+    return this.#fail('a value');
   }
 
   end(): void {
-    this.#match(SPACE);
+    this.#space();
     if (this.#at < this.#text.length) this.#fail('the end');
   }
 
@@ -77,7 +91,7 @@ class JsonReader {
     this.#at++;
     if (this.#take('}')) return dict;
     do {
-      this.#match(SPACE);
+      this.#space();
       const key = this.#string();
       if (!this.#take(':')) this.#fail("':'");
       dict.set(key, this.value());
@@ -103,10 +117,15 @@ class JsonReader {
   }
 
   #take(character: string): boolean {
-    this.#match(SPACE);
+    this.#space();
     if (this.#text[this.#at] !== character) return false;
     this.#at++;
     return true;
+  }
+
+  #space(): void {
+    // Mostly there is none.
+    if (this.#text.charCodeAt(this.#at) <= 0x20) this.#match(SPACE);
   }
 
   #match(pattern: RegExp): RegExpExecArray | undefined {
@@ -140,7 +159,9 @@ export function dumpJson(value: Value, options: DumpOptions, depth = 0): string 
       return value ? 'true' : 'false';
     case 'number':
     case 'bigint':
-      return String(BigInt(value));
+      return String(
+        typeof value === 'number' && Number.isSafeInteger(value) ? value : BigInt(value),
+      );
     case 'string':
       return dumpString(value, options.ensureAscii);
   }

@@ -11,7 +11,10 @@ export type TurnEvent =
   | { readonly type: 'tool-call-start'; readonly index: number; readonly name: string }
   /** More of the arguments' JSON text. */
   | { readonly type: 'tool-call-delta'; readonly index: number; readonly delta: string }
-  /** The call is whole: `arguments`, the deltas joined, is the JSON text of an object. */
+  /**
+   * The call is whole: `arguments`, the deltas joined, is the JSON text of an object, in which no key
+   * comes twice.
+   */
   | {
       readonly type: 'tool-call-end';
       readonly index: number;
@@ -20,7 +23,7 @@ export type TurnEvent =
     }
   /**
    * The call was cut off or is damaged, and must not be run: `arguments`, the deltas joined, is the
-   * beginning of a JSON text.
+   * beginning of a JSON text, without its last bracket at least.
    */
   | {
       readonly type: 'tool-call-incomplete';

@@ -70,6 +70,31 @@ describe('calls', () => {
       '{"name": "read", "arguments": {"a": [1, 2, ], "b": 1, }, }',
       '{"a":[1,2],"b":1}',
     ],
+    [
+      'a key twice',
+      '{"name": "read", "arguments": {"a": 1, "b": 2, "a": [{"b": 3}]}}',
+      '{"a":1,"b":2}',
+    ],
+    [
+      'a key twice at its end',
+      '{"name": "read", "arguments": {"a": "x", "a": {"b": {}, "b": "</tool_call>"}, }}',
+      '{"a":"x"}',
+    ],
+    [
+      'a key twice, within a value and spelled in another way',
+      '{"name": "read", "arguments": {"a": [{"b": {}, "\\u0062": [1], "c": 2}]}}',
+      '{"a":[{"b":{},"c":2}]}',
+    ],
+    [
+      'a key twice in a string',
+      '{"name": "read", "arguments": "{\\"a\\": 1, \\"a\\": 2}"}',
+      '{"a":1}',
+    ],
+    [
+      'arguments twice',
+      '{"arguments": {"a": 1}, "name": "read", "name": "ping", "arguments": {"a": 2}}',
+      '{"a":1}',
+    ],
     ['a bracket too few', '{"name": "read", "arguments": {"a": {"b": 1}}', '{"a":{"b":1}}'],
     ['a bracket too many', '{"name": "read", "arguments": {"a": 1}}}', '{"a":1}'],
   ])('%s', (_, json, expected) => {
@@ -88,6 +113,15 @@ describe('calls', () => {
     expect(parse(json)).toEqual({ content: '', calls });
     expect(parse(`Now:\n\n ${json}\n</tool_call>`)).toEqual({ content: 'Now:', calls });
     expect(parse(`${json}\n${json}`).calls).toEqual([...calls, ...calls]);
+  });
+
+  it('may be followed by closing tags, which are markup there', () => {
+    const json = wrap('{"name": "read", "arguments": {"a": 1}}');
+    const calls = [['read', '{"a":1}']];
+    expect(parse(`${json}\n</tool_call> </tool_call>`)).toEqual({ content: '', calls });
+    const behind = parse(`${json}</tool_call>\n\nThen </tool_call> is text.`);
+    expect(behind).toEqual({ content: 'Then </tool_call> is text.', calls });
+    expect(parse(`${json}\n</tool_c`, { finishReason: 'length' })).toEqual({ content: '', calls });
   });
 
   it('of tools that were made up are passed on', () => {
@@ -118,6 +152,10 @@ describe('calls', () => {
     '{"name": "read", "arguments": [1]}',
     '{"name": "read", "arguments": "text"}',
     '{"name": "read", "arguments": 5}',
+    '{"name": "read", "arguments": {},]',
+    '{"name": "read", "arguments": {"a": 1}, "b" 2}',
+    '{"name": "read", "arguments": "{}", oops}',
+    '{"arguments": {"a": {}}, "name": "read", oops}',
     '{"name": "read", ',
   ])('that are damaged are reported: %s', (json) => {
     for (const text of [wrap(json), `<tool_call>\n${json}`]) {

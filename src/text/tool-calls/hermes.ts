@@ -6,9 +6,11 @@
  *     </tool_call>
  *
  * Models leave out tags and the last bracket, put the arguments first, write them as a string that
- * holds JSON, or write Python. Within JSON strings the tags mean nothing, so values cannot confuse.
+ * holds JSON, or write Python. Within JSON strings the tags mean nothing, so values cannot confuse. Of
+ * keys that are repeated the first counts, as everywhere: see `loose-json.ts`.
  */
-import type { TextInput, Waiting } from './input.ts';
+import { skipClosers } from './closers.ts';
+import { anyOf, type TextInput, type Waiting } from './input.ts';
 import { LooseJsonReader, looseJson } from './loose-json.ts';
 import type { OfferedTool } from './offered-tools.ts';
 import type { TurnOutput } from './output.ts';
@@ -16,11 +18,12 @@ import type { CallReader } from './turn.ts';
 
 const OPENER = '<tool_call>';
 const CLOSER = '</tool_call>';
+const isTagStart = anyOf('<');
 const ARGUMENT_KEYS: readonly unknown[] = ['arguments', 'parameters'];
 
 /** A reader of calls in the Hermes form. */
 export class HermesCallReader implements CallReader {
-  readonly openers = /[<{]/;
+  readonly openers = '<{';
   readonly #input: TextInput;
   readonly #output: TurnOutput;
   readonly #tools: ReadonlyMap<string, OfferedTool>;
@@ -43,12 +46,13 @@ export class HermesCallReader implements CallReader {
     if (end === 'text') {
       // Cut off before the call had a name: its markup is not shown.
       if (!wrapped || !input.cut || !input.ranOut) return false;
-      input.take(input.rest.length);
+      input.skip(input.length);
       return true;
     }
     this.#output.callEnd(end === 'finished');
     if (end === 'damaged' && wrapped) yield* this.#skipToCloser();
-    yield* this.#skipClosers();
+    yield* this.#skipBrackets();
+    yield* skipClosers(input, [CLOSER]);
     return true;
   }
 
@@ -72,18 +76,16 @@ export class HermesCallReader implements CallReader {
 
   *#skipToCloser(): Waiting<void> {
     while ((yield* this.#input.has(0)) && !(yield* this.#input.startsWith(CLOSER))) {
-      const next = this.#input.rest.indexOf('<', 1);
-      this.#input.take(next < 0 ? this.#input.rest.length : next);
+      this.#input.skip(this.#input.find(isTagStart, 1));
     }
   }
 
-  /** Takes the closing tag, and brackets that were closed once too often. */
-  *#skipClosers(): Waiting<void> {
+  /** Takes brackets that were closed once too often. */
+  *#skipBrackets(): Waiting<void> {
     const input = this.#input;
     let at = yield* input.skipSpace(0);
-    while (input.rest[at] === '}') at = yield* input.skipSpace(at + 1);
-    input.take(at);
-    if (yield* input.startsWith(CLOSER)) input.take(CLOSER.length);
+    while (input.charAt(at) === '}') at = yield* input.skipSpace(at + 1);
+    input.skip(at);
   }
 }
 
@@ -112,10 +114,15 @@ class HermesCall {
     const whole = yield* this.#object();
     if (this.#name === undefined) return 'text';
     this.#take();
-    return whole ? 'finished' : 'damaged';
+    if (!whole) return 'damaged';
+    this.#emit('}');
+    return 'finished';
   }
 
-  /** Whether the call is whole. The last bracket may be missing when the arguments are there. */
+  /**
+   * Whether the call is whole. Its last bracket may be missing when the arguments are there. Theirs
+   * is not passed on yet: the arguments of a call that is damaged behind them would look whole.
+   */
   *#object(): Waiting<boolean> {
     const json = this.#json;
     if (!(yield* json.accept('{'))) return false;
@@ -126,7 +133,7 @@ class HermesCall {
     const closed = yield* json.accept('}');
     if (this.#name === undefined) return false;
     if (this.#hasArguments) return closed || !this.#input.cut || (yield* json.next()) !== '';
-    if (closed) this.#emit('{}');
+    if (closed) this.#emit('{');
     return closed;
   }
 
@@ -150,7 +157,12 @@ class HermesCall {
   *#arguments(): Waiting<boolean> {
     const json = this.#json;
     const first = yield* json.next();
-    if (first === '{') return yield* json.value((piece) => this.#emit(piece));
+    if (first === '{') {
+      return yield* json.value(
+        (piece) => this.#emit(piece),
+        () => {},
+      );
+    }
     let whole: string | undefined;
     if (first === '"' || first === "'") {
       const text = (yield* json.string())?.trim();
@@ -162,7 +174,7 @@ class HermesCall {
       });
       whole = read && value === 'null' ? '{}' : undefined;
     }
-    if (whole !== undefined) this.#emit(whole);
+    if (whole !== undefined) this.#emit(whole.slice(0, -1));
     return whole !== undefined;
   }
 
@@ -177,7 +189,7 @@ class HermesCall {
 
   /** Takes what has been read, so that it need not be kept. */
   #take(): void {
-    this.#input.take(this.#json.at);
+    this.#input.skip(this.#json.at);
     this.#json.at = 0;
   }
 }

@@ -1,9 +1,13 @@
-import { TextInput, type Waiting } from './input.ts';
+import { anyOf, TextInput, type Waiting } from './input.ts';
 
 /**
  * Reads JSON as models write it and writes JSON as it should be, while it comes. Besides JSON it
  * takes Python's `True`, `None` and 'quoted' strings, raw line breaks within strings, and commas
  * before a closing bracket. Numbers keep their digits; white space between values is left out.
+ *
+ * Of equal keys of an object only the first is written, with its value. JSON leaves open which of them
+ * counts: some readers take the first, some the last, some refuse the text; and when the second comes,
+ * the first has been passed on.
  */
 export class LooseJsonReader {
   readonly #input: TextInput;
@@ -18,7 +22,7 @@ export class LooseJsonReader {
   /** The next character that is not white space, without taking it; '' at the end of the turn. */
   *next(): Waiting<string> {
     this.at = yield* this.#input.skipSpace(this.at);
-    return this.#input.rest[this.at] ?? '';
+    return this.#input.charAt(this.at);
   }
 
   /** Takes the next character that is not white space, if it is this one. */
@@ -30,43 +34,58 @@ export class LooseJsonReader {
 
   /** A string with its escapes resolved; `undefined` when there is none, or no end of it. */
   *string(): Waiting<string | undefined> {
-    let json = '';
-    const whole = yield* this.#string((piece) => {
-      json += piece;
-    });
-    return whole ? (JSON.parse(json) as string) : undefined;
+    const json = yield* this.#wholeString();
+    return json === undefined ? undefined : (JSON.parse(json) as string);
   }
 
   /**
-   * Emits the JSON text of the next value piece by piece. False when it is damaged or has no end;
-   * what was emitted is then the beginning of a JSON text.
+   * Emits the JSON text of the next value piece by piece, and the bracket that ends it on its own. False
+   * when it is damaged or has no end; what was emitted is then the beginning of a JSON text.
    */
-  *value(emit: (json: string) => void): Waiting<boolean> {
-    /** The brackets that close what is open. Not recursive: a model may nest without end. */
-    const open: string[] = [];
+  *value(emit: (json: string) => void, emitEnd = emit): Waiting<boolean> {
+    /** What is open. Not recursive: a model may nest without end. */
+    const open: Container[] = [];
+    /** How much was open around a value that is left out, while it is read. */
+    let leftOut: number | undefined;
+    const write = (json: string) => {
+      if (leftOut === undefined) emit(json);
+    };
     let comma = '';
     for (;;) {
       let character = yield* this.next();
+      const container = open.at(-1);
       // A bracket here closes an empty container, or stands behind a comma too many.
-      if (character === '' || character !== open.at(-1)) {
-        emit(comma);
-        comma = '';
-        if (open.at(-1) === '}') {
-          if (!(yield* this.#string(emit)) || !(yield* this.accept(':'))) return false;
-          emit(':');
+      if (character === '' || character !== container?.end) {
+        if (container?.keys) {
+          const json = yield* this.#wholeString();
+          if (json === undefined || !(yield* this.accept(':'))) return false;
+          const key = JSON.parse(json) as string;
+          if (container.keys.has(key)) leftOut ??= open.length;
+          container.keys.add(key);
+          write(`${comma}${json}:`);
           character = yield* this.next();
+        } else {
+          write(comma);
         }
+        comma = '';
         if (character === '{' || character === '[') {
           this.at++;
-          emit(character);
-          open.push(character === '{' ? '}' : ']');
+          write(character);
+          open.push(character === '{' ? { end: '}', keys: new Set() } : { end: ']' });
           continue;
         }
         const quoted = character === '"' || character === "'";
-        if (!(yield* quoted ? this.#string(emit) : this.#scalar(emit))) return false;
+        if (!(yield* quoted ? this.#string(write) : this.#scalar(write))) return false;
       }
-      while (open.length > 0 && (yield* this.accept(open.at(-1)!))) emit(open.pop()!);
-      if (open.length === 0) return true;
+      for (;;) {
+        if (leftOut === open.length) leftOut = undefined;
+        const end = open.at(-1)?.end;
+        if (end === undefined) return true;
+        if (!(yield* this.accept(end))) break;
+        open.pop();
+        if (open.length === 0) emitEnd(end);
+        else write(end);
+      }
       if (!(yield* this.accept(','))) return false;
       comma = ',';
     }
@@ -74,13 +93,22 @@ export class LooseJsonReader {
 
   *#scalar(emit: (json: string) => void): Waiting<boolean> {
     let text = '';
-    while ((yield* this.#input.has(this.at)) && /[\w.+-]/.test(this.#input.rest[this.at]!)) {
-      text += this.#input.rest[this.at++]!;
+    while ((yield* this.#input.has(this.at)) && /[\w.+-]/.test(this.#input.charAt(this.at))) {
+      text += this.#input.charAt(this.at++);
     }
     const json = WORDS.get(text) ?? jsonNumber(text);
     if (json === undefined) return false;
     emit(json);
     return true;
+  }
+
+  /** A string as JSON text. */
+  *#wholeString(): Waiting<string | undefined> {
+    let json = '';
+    const whole = yield* this.#string((piece) => {
+      json += piece;
+    });
+    return whole ? json : undefined;
   }
 
   *#string(emit: (json: string) => void): Waiting<boolean> {
@@ -89,20 +117,19 @@ export class LooseJsonReader {
     this.at++;
     emit('"');
     for (;;) {
-      const { rest } = this.#input;
-      PLAIN.lastIndex = this.at;
-      const plain = PLAIN.exec(rest)![0];
-      this.at += plain.length;
-      emit(plain);
+      const start = this.at;
+      this.at = this.#input.find(isSpecial, start);
+      emit(this.#input.slice(start, this.at));
       if (!(yield* this.#input.has(this.at))) return false;
-      const character = this.#input.rest[this.at]!;
+      const character = this.#input.charAt(this.at);
       if (character === quote) {
         this.at++;
         emit('"');
         return true;
       }
-      if (character === '\\') emit(yield* this.#escape());
-      else if (SPECIAL.test(character)) {
+      if (character === '\\') {
+        emit(yield* this.#escape());
+      } else if (isSpecial(character.charCodeAt(0))) {
         this.at++;
         emit(stringBody(character));
       }
@@ -113,7 +140,7 @@ export class LooseJsonReader {
   *#escape(): Waiting<string> {
     this.at++;
     if (!(yield* this.#input.has(this.at))) return '';
-    const kind = this.#input.rest[this.at]!;
+    const kind = this.#input.charAt(this.at);
     if ('"\\/bfnrt'.includes(kind)) {
       this.at++;
       return `\\${kind}`;
@@ -127,10 +154,10 @@ export class LooseJsonReader {
     let length = 1;
     while (length <= digits) {
       if (!(yield* this.#input.has(this.at + length))) return '';
-      if (!/[\da-fA-F]/.test(this.#input.rest[this.at + length]!)) return '\\\\';
+      if (!/[\da-fA-F]/.test(this.#input.charAt(this.at + length))) return '\\\\';
       length++;
     }
-    const code = Number.parseInt(this.#input.rest.slice(this.at + 1, this.at + length), 16);
+    const code = Number.parseInt(this.#input.slice(this.at + 1, this.at + length), 16);
     if (code > 0x10ffff) return '\\\\';
     this.at += length;
     if (kind === 'U') return stringBody(String.fromCodePoint(code));
@@ -148,10 +175,20 @@ const WORDS = new Map([
 ]);
 /** Digits of JSON's \uXXXX and of Python's \xXX and \UXXXXXXXX. */
 const HEX_DIGITS: Readonly<Record<string, number>> = { u: 4, x: 2, U: 8 };
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings must not hold them raw
-const PLAIN = /[^"'\\\0-\x1f]*/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: as above
-const SPECIAL = /["'\0-\x1f]/;
+const isQuoteOrBackslash = anyOf('"\'\\');
+
+/** What does not stand for itself within a string, or may end it. */
+function isSpecial(unit: number): boolean {
+  return unit < 0x20 || isQuoteOrBackslash(unit);
+}
+
+/** An object or array that is being read. */
+interface Container {
+  /** The bracket that closes it. */
+  readonly end: string;
+  /** Of an object: those that have come. */
+  readonly keys?: Set<string>;
+}
 
 /** What stands between the quotes of a string's JSON text. */
 export function stringBody(text: string): string {
@@ -181,13 +218,14 @@ function finish<T>(reading: Waiting<T>): T {
   }
 }
 
-const NUMBER = /^([+-]?)0*(\d*)(?:\.(\d*))?([eE][+-]?\d+)?$/;
+const NUMBER = /^([+-]?)(\d*)(?:\.(\d*))?([eE][+-]?\d+)?$/;
 
 /** The JSON spelling of a number that may have a plus sign, leading zeros or a bare point. */
 export function jsonNumber(text: string): string | undefined {
   const found = NUMBER.exec(text);
   if (!found || !/^[+-]?\.?\d/.test(text)) return undefined;
-  const [, sign, whole, fraction, exponent = ''] = found;
-  const digits = (whole || '0') + (fraction === undefined ? '' : `.${fraction || '0'}`);
+  const [, sign, whole = '', fraction, exponent = ''] = found;
+  const digits =
+    (whole.replace(/^0+/, '') || '0') + (fraction === undefined ? '' : `.${fraction || '0'}`);
   return (sign === '-' ? '-' : '') + digits + exponent;
 }

@@ -1,5 +1,7 @@
 import type { TurnEvent } from './events.ts';
 
+const FENCE = '```';
+
 /** Makes the events of a turn. */
 export class TurnOutput {
   #events: TurnEvent[] = [];
@@ -7,8 +9,8 @@ export class TurnOutput {
   #space = '';
   #blank = true;
   #trimStart = false;
-  /** The line that the text has come to. */
-  #line = '';
+  /** The first characters, without white space before them, of the line that the text has come to. */
+  #lineStart = '';
   #inCodeBlock = false;
   #calls = 0;
   #name = '';
@@ -28,7 +30,7 @@ export class TurnOutput {
 
   /** The next text begins a line. */
   get atLineStart(): boolean {
-    return this.#line.trim() === '';
+    return this.#lineStart === '';
   }
 
   /** Between the fences of a Markdown code block. */
@@ -39,10 +41,11 @@ export class TurnOutput {
   text(text: string): void {
     this.#write('text', text);
     const [rest = '', ...lines] = text.split('\n');
-    this.#line += rest;
+    this.#continueLine(rest);
     for (const line of lines) {
-      if (this.#line.trimStart().startsWith('```')) this.#inCodeBlock = !this.#inCodeBlock;
-      this.#line = line;
+      if (this.#lineStart === FENCE) this.#inCodeBlock = !this.#inCodeBlock;
+      this.#lineStart = '';
+      this.#continueLine(line);
     }
   }
 
@@ -55,7 +58,7 @@ export class TurnOutput {
     this.#space = '';
     this.#blank = true;
     this.#trimStart = true;
-    this.#line = '';
+    this.#lineStart = '';
   }
 
   /** The turn has ended in text: its white space at the end is text too. */
@@ -88,17 +91,25 @@ export class TurnOutput {
     this.boundary();
   }
 
+  #continueLine(text: string): void {
+    if (this.#lineStart.length === FENCE.length) return;
+    this.#lineStart = (this.#lineStart + text).trimStart().slice(0, FENCE.length);
+  }
+
   #write(type: 'text' | 'reasoning', text: string): void {
-    const all = this.#space + text;
-    const shown = all.trimEnd();
-    this.#space = all.slice(shown.length);
+    const shown = text.trimEnd();
     if (this.#blank && this.#trimStart) {
+      if (shown === '') return;
       this.#add({ type, text: shown.trimStart() });
-      if (shown === '') this.#space = '';
+    } else if (shown === '') {
+      // Only added to: looking at all of it for each space would take long where there is no end of it.
+      this.#space += text;
+      return;
     } else {
-      this.#add({ type, text: shown });
+      this.#add({ type, text: this.#space + shown });
     }
-    if (shown !== '') this.#blank = false;
+    this.#space = text.slice(shown.length);
+    this.#blank = false;
   }
 
   /** Adds an event, or lengthens the last one. */

@@ -1,13 +1,14 @@
-import type { TextInput, Waiting } from './input.ts';
+import { anyOf, type TextInput, type Waiting } from './input.ts';
 import type { TurnOutput } from './output.ts';
 
 const THINK = '<think>';
 const END_THINK = '</think>';
+const isTagStart = anyOf('<');
 
 /** How one format writes calls. */
 export interface CallReader {
   /** The characters that a call can begin with. */
-  readonly openers: RegExp;
+  readonly openers: string;
   /**
    * Reads the call that begins with the next character, and the white space and markup behind it.
    * False, with nothing taken, when what is there is text.
@@ -30,17 +31,16 @@ export function* readTurn(
 ): Waiting<void> {
   if (startsInReasoning) {
     const start = yield* input.skipSpace(0);
-    if (yield* input.startsWith(THINK, start)) input.take(start + THINK.length);
+    if (yield* input.startsWith(THINK, start)) input.skip(start + THINK.length);
     yield* readReasoning(input, output);
   }
-  const openers = calls?.openers ?? /</;
+  const isOpener = calls ? anyOf(calls.openers) : isTagStart;
   while (yield* input.has(0)) {
-    const opener = input.rest.search(openers);
-    output.text(input.take(opener < 0 ? input.rest.length : opener));
-    if (opener < 0) continue;
+    output.text(input.take(input.find(isOpener, 0)));
+    if (input.length === 0) continue;
     // Elsewhere in a text, `<think>` is only mentioned.
     if (output.blank && (yield* input.startsWith(THINK))) {
-      input.take(THINK.length);
+      input.skip(THINK.length);
       yield* readReasoning(input, output);
     } else if (!(calls && (yield* calls.read()))) {
       output.text(input.take(1));
@@ -53,11 +53,10 @@ function* readReasoning(input: TextInput, output: TurnOutput): Waiting<void> {
   output.boundary();
   while (yield* input.has(0)) {
     if (yield* input.startsWith(END_THINK)) {
-      input.take(END_THINK.length);
+      input.skip(END_THINK.length);
       break;
     }
-    const next = input.rest.indexOf('<', 1);
-    output.reasoning(input.take(next < 0 ? input.rest.length : next));
+    output.reasoning(input.take(input.find(isTagStart, 1)));
   }
   output.boundary();
 }

@@ -81,6 +81,11 @@ describe('JSON text of a value', () => {
     [['object'], '{"a": NaN}', '"{\\"a\\": NaN}"'],
     [['object'], "{'\\x41\\U0001F600': 'a\\nb'}", '{"\\u0041😀":"a\\nb"}'],
     [['object', 'array'], '[ ]', '[]'],
+    [['object'], '{"a": {"b": 1, "b": 2}, "a": 3}', '{"a":{"b":1}}'],
+    [['integer'], '-0012', '-12'],
+    [['number'], '00.50', '0.50'],
+    [['string', 'null'], ' null\n', 'null'],
+    [['string', 'null'], 'nu ll', '"nu ll"'],
   ])('%j %j', (allowed, text, expected) => {
     expect(jsonOfText(text, new Set(allowed))).toBe(expected);
     expect(() => JSON.parse(expected)).not.toThrow();
@@ -105,6 +110,13 @@ describe('a value that is written while it comes', () => {
     expect(pieces(['string', 'null'], 'nul', 'l')).toEqual(['null']);
     expect(pieces(['string', 'null'], 'Non', 'e', 'theless')).toEqual(['"Nonetheless', '"']);
     expect(pieces(['string', 'null'])).toEqual(['""']);
+    expect(pieces(['string', 'null'], ' ', '\n', 'nu', ' ', ' l', 'l')).toEqual([
+      '" \\nnu  l',
+      'l',
+      '"',
+    ]);
+    expect(pieces(['string', 'null'], ' ', 'None', ' ', '\n')).toEqual(['null']);
+    expect(pieces(['null'], 'a', 'b')).toEqual(['"a', 'b', '"']);
   });
 
   it('waits for its end when it may be anything else', () => {

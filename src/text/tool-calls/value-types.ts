@@ -5,9 +5,14 @@ const TYPES = ['null', 'integer', 'number', 'boolean', 'object', 'array', 'strin
 
 export type JsonType = (typeof TYPES)[number];
 
+/** Schemas within schemas about one value; what is deeper is not looked into. */
+const MAX_DEPTH = 100;
+
 /** Finds the types that a schema allows. */
 export class TypeReader {
   readonly #root: unknown;
+  /** What is known of references; those being read are, too, and say nothing. */
+  readonly #known = new Map<string, ReadonlySet<JsonType> | undefined>();
 
   /** `root` is the schema that `$ref` refers to. */
   constructor(root: unknown) {
@@ -16,33 +21,40 @@ export class TypeReader {
 
   /** The allowed types; text where the schema names none. */
   read(schema: unknown): ReadonlySet<JsonType> {
-    const types = this.#types(schema, []) ?? new Set();
+    const types = this.#types(schema, 0) ?? new Set();
     return types.size > 0 ? types : new Set(['string']);
   }
 
-  /** `undefined`: the schema says nothing of types. `path`: the references that led here. */
-  #types(schema: unknown, path: readonly string[]): Set<JsonType> | undefined {
-    if (!isRecord(schema)) return undefined;
-    const types = this.#declared(schema, path);
-    if (types && schema.nullable === true) types.add('null');
-    return types;
+  /** `undefined`: the schema says nothing of types. `depth`: schemas that it is within. */
+  #types(schema: unknown, depth: number): ReadonlySet<JsonType> | undefined {
+    if (!isRecord(schema) || depth > MAX_DEPTH) return undefined;
+    const types = this.#declared(schema, depth + 1);
+    return types && schema.nullable === true ? new Set([...types, 'null' as const]) : types;
   }
 
-  #declared(schema: Readonly<Record<string, unknown>>, path: readonly string[]) {
+  #declared(
+    schema: Readonly<Record<string, unknown>>,
+    depth: number,
+  ): ReadonlySet<JsonType> | undefined {
     const { type, $ref } = schema;
     if (typeof type === 'string' || Array.isArray(type)) {
-      return new Set(TYPES.filter((known) => [type].flat().includes(known)));
+      const listed = new Set([type].flat());
+      return new Set(TYPES.filter((known) => listed.has(known)));
     }
     if (typeof $ref === 'string') {
-      return path.includes($ref) ? undefined : this.#types(this.#resolve($ref), [...path, $ref]);
+      if (!this.#known.has($ref)) {
+        this.#known.set($ref, undefined);
+        this.#known.set($ref, this.#types(this.#resolve($ref), depth));
+      }
+      return this.#known.get($ref);
     }
     const options = schema.anyOf ?? schema.oneOf;
     if (Array.isArray(options)) {
-      const found = options.flatMap((option) => [...(this.#types(option, path) ?? [])]);
+      const found = options.flatMap((option) => [...(this.#types(option, depth) ?? [])]);
       return found.length > 0 ? new Set(found) : undefined;
     }
     if (Array.isArray(schema.allOf)) {
-      const found = schema.allOf.map((part) => this.#types(part, path)).filter((x) => x);
+      const found = schema.allOf.map((part) => this.#types(part, depth)).filter((x) => x);
       return found.reduce((all, part) => new Set([...all!].filter((x) => part!.has(x))), found[0]);
     }
     if (Array.isArray(schema.enum)) return new Set(schema.enum.map(typeOf));
@@ -128,6 +140,8 @@ export class ValueWriter {
   /** Whether the value can be nothing but text, so far as is known. */
   #isText = false;
   #held = '';
+  /** What is held, without white space before it and with one space for any behind it. */
+  #word = '';
 
   constructor(types: ReadonlySet<JsonType>, emit: (json: string) => void) {
     this.#types = types;
@@ -141,7 +155,7 @@ export class ValueWriter {
       return;
     }
     this.#held += text;
-    if (!this.#mustBeText()) return;
+    if (!this.#mustBeText(text)) return;
     this.#isText = true;
     this.#emit(`"${stringBody(this.#held)}`);
   }
@@ -150,15 +164,17 @@ export class ValueWriter {
     this.#emit(this.#isText ? '"' : jsonOfText(this.#held, this.#types));
   }
 
-  /** Text is certain from the start, or, where only null is allowed besides, once it is not null. */
-  #mustBeText(): boolean {
-    for (const type of this.#types) {
-      if (type === 'string') continue;
-      if (type !== 'null') return false;
-      const start = this.#held.trimStart();
-      if ('null'.startsWith(start.trimEnd()) || 'None'.startsWith(start.trimEnd())) return false;
-    }
-    return true;
+  /**
+   * Text is certain from the start, or, where only null is allowed besides, once it is not null. Only
+   * `added`, which came last, is looked at: what is held may be long.
+   */
+  #mustBeText(added: string): boolean {
+    for (const type of this.#types) if (type !== 'string' && type !== 'null') return false;
+    if (!this.#types.has('null')) return true;
+    const start = (this.#word + added).trimStart();
+    const word = start.trimEnd();
+    this.#word = word.length < start.length ? `${word} ` : word;
+    return !'null'.startsWith(word) && !'None'.startsWith(word);
   }
 }
 

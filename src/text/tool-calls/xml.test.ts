@@ -131,6 +131,70 @@ describe('tags that are missing', () => {
   });
 });
 
+describe('line breaks around a value', () => {
+  it.each([
+    ['\r\na\r\n', 'a'],
+    ['\r\na\n', 'a'],
+    ['a\r\n', 'a'],
+    ['\r\na', 'a'],
+    ['\r\n', ''],
+    ['\r\n\r\n', ''],
+    ['\r\n\n', ''],
+    ['\r\n\r\n \r\n\r\n', '\r\n \r\n'],
+    ['\r\na\r\r\n', 'a\r'],
+    ['\r\n\ra\r', '\ra\r'],
+    ['\r\na\rb\r\n</parameter> c\r\n', 'a\rb\r\n</parameter> c'],
+    // As templates write a value that ends so.
+    ['\na\r\n', 'a\r'],
+    ['\n\r\na\r\n\n', '\r\na\r\n'],
+  ])('%j', (between, path) => {
+    const text =
+      `<tool_call>\n<function=read>\n<parameter=path>${between}</parameter>\n` +
+      '</function>\n</tool_call>';
+    expect(parse(text).calls).toEqual([['read', { path }]]);
+  });
+
+  it('may all be of the other kind', () => {
+    const text = `${call('write', { path: 'a', content: 'x\n\ny' })}\n${call('read', { path: 'b', start: '1' })}`;
+    expect(parse(text.replaceAll('\n', '\r\n'))).toEqual({
+      content: '',
+      calls: [
+        ['write', { path: 'a', content: 'x\r\n\r\ny' }],
+        ['read', { path: 'b', start: 1 }],
+      ],
+    });
+  });
+});
+
+describe('closing tags behind a call', () => {
+  const whole = call('read', { path: 'a' });
+  const calls = [['read', { path: 'a' }]];
+
+  it.each([
+    '\n</tool_call>\n</tool_call>',
+    '</function>\n</tool_call>',
+    '</function></function>',
+    '\n\n </parameter>\n</function>\n</tool_call>\n',
+  ])('%j are markup', (closers) => {
+    expect(parse(whole + closers)).toEqual({ content: '', calls });
+    expect(parse(`${whole + closers} Then </tool_call> is text.`)).toEqual({
+      content: 'Then </tool_call> is text.',
+      calls,
+    });
+    expect(parse(`${whole + closers}\n${whole}`).calls).toEqual([...calls, ...calls]);
+    expect(parse(`It ends.${closers}`)).toEqual({ content: `It ends.${closers}`, calls: [] });
+  });
+
+  it('are markup where the turn is cut off in them', () => {
+    const text = `${whole}\n</tool_call>\n</function>`;
+    for (let at = whole.length; at < text.length; at++) {
+      const { content } = parse(text.slice(0, at), { finishReason: 'length' });
+      // What may still be any tag is shown.
+      expect(content.replace('<', '')).toBe('');
+    }
+  });
+});
+
 describe('prose', () => {
   it.each([
     'Use <function=read> for files, and <function=ping></function_x>.',
@@ -239,6 +303,61 @@ describe('calls', () => {
       toolCalls: [],
       incompleteCalls: [{ name: 'write', arguments: '{"path":"a","content":"x' }],
     });
+  });
+
+  it('have each parameter once: the first counts', () => {
+    const tags = (name: string, value: string) => `<parameter=${name}>\n${value}\n</parameter>\n`;
+    const text = (parameters: string) =>
+      `<tool_call>\n<function=read>\n${parameters}</function>\n</tool_call>`;
+    for (const [parameters, json] of [
+      [tags('path', 'a') + tags('path', 'b'), '{"path":"a"}'],
+      [tags('start', '1') + tags('start', '2') + tags('path', 'a'), '{"start":1,"path":"a"}'],
+      [tags('zzz', 'a') + tags('path', 'b') + tags(' zzz ', 'c'), '{"zzz":"a","path":"b"}'],
+      [`${tags('path', 'a')}<parameter=path>\nb\n`, '{"path":"a"}'],
+    ] as const) {
+      const turn = parseEveryCut(text(parameters), options);
+      expect(turn).toMatchObject({ content: '', incompleteCalls: [] });
+      expect(turn.toolCalls).toEqual([{ name: 'read', arguments: json }]);
+    }
+  });
+
+  it.each([
+    ['<parameter=>\nx\n</parameter>\n', ''],
+    ['<parameter= >\nx\n</parameter>\n<parameter=path>\na\n</parameter>\n', '{"path":"a"'],
+    ['<parameter=path>\na\n</parameter>\n<parameter=>\nx\n</parameter>\n', '{"path":"a"'],
+    ['<parameter=path>\na\n</parameter>\n<parameter=>\nx\n', '{"path":"a"'],
+  ])('are damaged by a parameter without a name: %j', (parameters, json) => {
+    for (const inner of [parameters, parameters.replaceAll('\n', '')]) {
+      const text = `<tool_call>\n<function=read>\n${inner}</function>\n</tool_call>`;
+      for (const wrapped of [text, text.replace('<tool_call>\n', '')]) {
+        const turn = parseEveryCut(`Now:\n${wrapped}\nDone.\n${call('ping', {})}`, options);
+        expect(turn).toEqual({
+          content: 'Now:Done.',
+          reasoning: '',
+          toolCalls: [{ name: 'ping', arguments: '{}' }],
+          incompleteCalls: [{ name: 'read', arguments: json }],
+        });
+      }
+    }
+  });
+
+  it('are given up when it takes too long to find where their values end', () => {
+    // Each value may end at once, or go on to the end of the turn.
+    const values = (count: number) =>
+      `<tool_call>\n<function=read>\n${'<parameter=path>\n\n</parameter>\nx '.repeat(count)}`;
+    const few = `${values(9)}</function>`;
+    expect(parse(few).calls).toEqual([['read', { path: '' }]]);
+    const text = `${values(99)}</function>`;
+    const turn = parsePieces([text], options);
+    expect(collectTurn(turn)).toMatchObject({
+      content: '',
+      toolCalls: [],
+      incompleteCalls: [{ name: 'read' }],
+    });
+    expect(parsePieces(text.split(''), options)).toEqual(turn);
+    for (let at = 1; at < text.length; at += 97) {
+      expect(parsePieces([text.slice(0, at), text.slice(at)], options)).toEqual(turn);
+    }
   });
 
   it('that lack what is required and their end are not whole', () => {

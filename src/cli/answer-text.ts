@@ -1,5 +1,4 @@
-import type { RespondPart } from '../../node.ts';
-import { callJson } from '../tools.ts';
+import type { ParsedToolCall, RespondEnd, RespondPart } from '../node.ts';
 
 /** How reasoning is set apart: by a dimmer colour, or by the tags that models write. */
 const marks = {
@@ -33,9 +32,9 @@ export class AnswerText {
     }
   }
 
-  /** What to show last: an answer is at least a line, even an empty one. */
+  /** What to show last: the end of the line. */
   end(): string {
-    return this.#switchTo('text') + (this.empty ? '\n' : this.#endLine());
+    return this.#switchTo('text') + this.#endLine();
   }
 
   #put(text: string): string {
@@ -56,3 +55,33 @@ export class AnswerText {
     return this.#put(toReasoning ? this.#mark.begin : this.#mark.end);
   }
 }
+
+/** Shows an answer in `text`, and its whole calls behind all of it. */
+export function showCallsLast(text: AnswerText): (part: RespondPart) => string {
+  const calls: RespondPart[] = [];
+  return (part) => {
+    if (part.type === 'end') return calls.map((call) => text.show(call)).join('') + text.end();
+    if (part.type !== 'tool-call-end') return text.show(part);
+    calls.push(part);
+    return '';
+  };
+}
+
+/** A call as a line shows it. */
+export function callJson(call: ParsedToolCall): string {
+  return `{"name":${JSON.stringify(call.name)},"arguments":${call.arguments}}`;
+}
+
+/** What to say of calls that were begun and must not be run; `undefined` when there are none. */
+export function incompleteNote({ incompleteCalls, finishReason }: RespondEnd): string | undefined {
+  if (incompleteCalls.length === 0) return undefined;
+  const names = incompleteCalls.map(({ name }) => name).join(', ');
+  return `mowgli: left out what is no whole call: ${names}; ${reasons[finishReason]}`;
+}
+
+const reasons: Readonly<Record<RespondEnd['finishReason'], string>> = {
+  length: 'the answer reached its greatest length: allow more with --max-tokens or --context',
+  aborted: 'the answer was interrupted',
+  stop: 'the model did not finish it, or wrote it in a damaged form',
+  'tool-calls': 'the model wrote it in a damaged form',
+};

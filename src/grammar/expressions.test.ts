@@ -61,8 +61,8 @@ class RandomExpressions {
         return { expression: make.bytes(set), source: `[${letters.join('')}]` };
       }
       case 1: {
-        const text = this.text(3);
-        return { expression: make.literal(text), source: text };
+        const texts = Array.from({ length: 1 + random.below(4) }, () => this.text(3));
+        return { expression: make.oneOf(texts), source: `(?:${texts.join('|')})` };
       }
       case 2:
         return { expression: make.epsilon, source: '' };

@@ -139,7 +139,7 @@ export class Expressions {
     if (sorted.length === 0) return this.empty;
     if (sorted.length === 1) return this.literal(texts[0]!);
     const length = sorted.reduce((sum, text) => sum + text.length, 0);
-    this.work.spend(sorted.length + length / BYTES_PER_UNIT);
+    this.work.spend(sorted.length / 2 + length / BYTES_PER_UNIT);
     this.#textBytes += length;
     const table = { id: this.#made++, texts: sorted, tokens: this.#shortestSpelled(sorted) };
     return this.restOfTexts(table, 0, sorted.length, 0);

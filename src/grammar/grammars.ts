@@ -18,8 +18,8 @@ import { Vocabulary } from './vocabulary.ts';
 import { TooMuchWork } from './work.ts';
 import { XmlCalls } from './xml-calls.ts';
 
-/** Work that a request may take, about two tenths of a second. Usual ones take some thousands. */
-const MAX_WORK = 120_000;
+/** Work that a request may take, two or three tenths of a second. Usual ones take some thousands. */
+const MAX_WORK = 90_000;
 /** Requests whose expressions are kept, and the length of their texts, by which they are known again. */
 const MAX_REQUESTS = 64;
 const MAX_KEY = 2 ** 20;

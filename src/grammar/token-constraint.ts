@@ -8,7 +8,7 @@ import type { Vocabulary } from './vocabulary.ts';
 import { TooMuchWork } from './work.ts';
 
 /** Work that one token may take, about a tenth of a second. Ordinary grammars take some thousands. */
-const MAX_WORK = 60_000;
+const MAX_WORK = 40_000;
 
 /** What constraints of one model share. */
 export interface Automaton {

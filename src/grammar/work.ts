@@ -3,22 +3,19 @@ export class TooMuchWork extends Error {}
 
 /**
  * Counts work, so that no schema takes all of a program's time: what a machine and its load make of it
- * does not matter. A unit is about a microsecond: an expression that is made, or a few steps of a loop.
+ * does not matter. A unit is one to four microseconds: half of an expression that is made, or a few steps
+ * of a loop.
  */
 export class Work {
   #left = Number.POSITIVE_INFINITY;
-  #done = 0;
-
-  /** Units so far. */
-  get done(): number {
-    return this.#done;
-  }
 
   /** @throws TooMuchWork when that is more than is left */
   spend(units: number): void {
-    this.#done += units;
+    if (units > this.#left) {
+      this.#left = 0;
+      throw new TooMuchWork('it takes too much work');
+    }
     this.#left -= units;
-    if (this.#left < 0) throw new TooMuchWork('it takes too much work');
   }
 
   /**

@@ -107,9 +107,13 @@ function readLogprobs(body: Fields, { hasTokenizer }: Serving): number | undefin
   throw badField('logprobs', 'needs a model with a tokenizer', 'unsupported_value');
 }
 
+/** Units of text that become one at most, in Unicode's normal form C; below U+0300 none do. */
+const MOST_COMPOSED = 4;
+
 function refuseTooLong(param: string, text: string, { mostCharacters }: Serving): void {
-  // A tokenizer may compose characters first.
-  if (text.length <= mostCharacters || text.normalize().length <= mostCharacters) return;
+  // A tokenizer may compose characters first. To do so here could take longer than a client may ask for.
+  const most = /[\u0300-\uffff]/.test(text) ? MOST_COMPOSED * mostCharacters : mostCharacters;
+  if (text.length <= most) return;
   throw badField(
     param,
     `with ${text.length} characters cannot fit the model's context; shorten it`,

@@ -18,7 +18,7 @@ export type ServedModel = Pick<
 
 /**
  * Characters that the longest text has which could fit the model's context. What is longer need not be
- * cut into tokens to be refused, which would take all of a second per megabyte and keep everybody waiting.
+ * cut into tokens to be refused, which would take all of a second per megabyte.
  */
 export function mostCharacters(model: ServedModel): number {
   if (!model.hasTokenizer) return Number.POSITIVE_INFINITY;

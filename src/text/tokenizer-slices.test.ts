@@ -134,6 +134,12 @@ describe('in slices', () => {
       code: 'OPTION_INVALID',
       message: expect.stringContaining('131076 characters'),
     });
+    const marks = (count: number) => `a${'\u0301\u0323'.repeat(count / 2)} b`;
+    await expect(tokenizer.encodeInSlices(marks(100_000))).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining('combining marks'),
+    });
+    expect(await tokenizer.encodeInSlices(marks(900))).toEqual(tokenizer.encode(marks(900)));
     const some = `${letters(20_000)} ${letters(4000)}`;
     expect(await tokenizer.encodeInSlices(some)).toEqual(tokenizer.encode(some));
   });

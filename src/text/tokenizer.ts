@@ -30,6 +30,8 @@ type Model = NonNullable<Library['model']>;
 const STEP = 1024;
 /** Characters that are taken in one go at most, where others are to get their turn; up to 20 us each. */
 const MOST_AT_ONCE = 2 ** 17;
+/** More combining marks on one letter than any language has: to sort them takes quadratic time. */
+const MANY_MARKS = /\p{M}{1000}/u;
 
 /**
  * A byte-level BPE tokenizer (the kind of every Qwen model), built from Hugging Face's
@@ -101,7 +103,7 @@ export class Tokenizer {
    * The same ids, but other work gets its turn about every ten milliseconds. Texts that take less are
    * not waited with.
    * @throws MowgliError `ABORTED` soon after the signal fires, `OPTION_INVALID` for more than 131,072
-   * characters in a row, such as letters only, that cannot be cut apart
+   * characters in a row, such as letters only, that cannot be cut apart, and for 1,000 combining marks
    */
   encodeInSlices(
     text: string,
@@ -119,7 +121,9 @@ export class Tokenizer {
     for (let at = 0; at < text.length; yield) {
       const end = this.#cut(text, at + STEP);
       if (this.#cuts && end - at > MOST_AT_ONCE) throw cannotBeCut(end - at);
-      for (const token of this.encode(text.slice(at, end), options)) tokens.push(token);
+      const part = text.slice(at, end);
+      if (MANY_MARKS.test(part)) throw tooManyMarks();
+      for (const token of this.encode(part, options)) tokens.push(token);
       at = end;
     }
     return tokens;
@@ -193,6 +197,14 @@ function cannotBeCut(characters: number): MowgliError {
     'OPTION_INVALID',
     `the text holds ${characters} characters in a row without a word's end, which would keep everything else ` +
       `waiting; put white space between words, and leave out runs of more than ${MOST_AT_ONCE} characters.`,
+  );
+}
+
+function tooManyMarks(): MowgliError {
+  return new MowgliError(
+    'OPTION_INVALID',
+    'the text has a letter with 1,000 combining marks or more, which would keep everything else waiting; ' +
+      'leave them out',
   );
 }
 

@@ -12,7 +12,7 @@ export interface SchemaNode {
 }
 
 /** Work that a schema may take, about a tenth of a second. What somebody wrote takes some thousands. */
-const MAX_WORK = 60_000;
+const MAX_WORK = 30_000;
 /** Characters of pointers that are written or compared in one unit of work. */
 const CHARACTERS_PER_UNIT = 100;
 

@@ -43,6 +43,32 @@ describe('types of a schema', () => {
   });
 });
 
+describe('types of a hostile schema', () => {
+  const chain = (length: number, link: (next: object) => object) => ({
+    $ref: '#/$defs/d0',
+    $defs: {
+      ...Object.fromEntries(
+        Array.from({ length }, (_, i) => [`d${i}`, link({ $ref: `#/$defs/d${i + 1}` })]),
+      ),
+      [`d${length}`]: { type: ['integer', 'null'] },
+    },
+  });
+  const read = (schema: object) => [...new TypeReader(schema).read(schema)];
+
+  it('are found, though there are 2^40 ways to them', () => {
+    for (const keyword of ['anyOf', 'oneOf', 'allOf']) {
+      const schema = chain(40, (next) => ({ [keyword]: [next, next] }));
+      expect(read(schema)).toEqual(['null', 'integer']);
+    }
+  });
+
+  it('are text, where they are too far away or nowhere', () => {
+    expect(read(chain(50_000, (next) => next))).toEqual(['string']);
+    const circle = { anyOf: [{ $ref: '#' }, { $ref: '#/anyOf/0' }] };
+    expect(read(circle)).toEqual(['string']);
+  });
+});
+
 describe('JSON text of a value', () => {
   it.each<[JsonType[], string, string]>([
     [['integer'], '42', '42'],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Random } from '../../kernels-test/random.ts';
 import { ChatTemplate } from '../text/chat-template.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
@@ -73,6 +73,26 @@ describe('OwnTurns', () => {
         expect(tokenizer.decode(encoded), `seed ${seed}`).toBe(prompt(next));
       }
     }
+  });
+
+  it('cuts only what is new in a prompt', () => {
+    const random = new Random('only what is new');
+    const turns = new OwnTurns(tokenizer, endTokens, 1e6);
+    const messages: ChatMessage[] = [{ role: 'system', content: 'Be brief. '.repeat(50) }];
+    for (let turn = 0; turn < 4; turn++) {
+      messages.push({ role: 'user', content: `Question ${turn}: ${'what? '.repeat(40)}` });
+      talk(random, turns, messages);
+    }
+    messages.push({ role: 'user', content: 'And now?' });
+    const cut = vi.spyOn(tokenizer, 'encodeInSteps');
+    const encoded = turns.encode(prompt(messages));
+    const asked = cut.mock.calls.map(([text]) => text);
+    cut.mockRestore();
+    expect(tokenizer.decode(encoded)).toBe(prompt(messages));
+    // And what is too short to be remembered.
+    expect(asked.filter((text) => text.length >= 64)).toEqual([
+      expect.stringMatching(/^<\|im_end\|>\n<\|im_start\|>user\nAnd now\?<\|im_end\|>[^?]*$/),
+    ]);
   });
 
   it('cuts what it did not say as the tokenizer does', () => {

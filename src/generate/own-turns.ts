@@ -1,4 +1,5 @@
 import { atOnce, inSlices, type Steps } from '../text/slices.ts';
+import { detached, TokenizedTexts } from '../text/tokenized-texts.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** A turn of the model, as it generated it. */
@@ -25,13 +26,17 @@ interface Stretch {
     | undefined;
 }
 
+/** Of text and code, about. */
+const charactersPerToken = 4;
+
 /**
  * Tokenizes conversations such that the model's own turns keep the tokens that it generated. A text can
  * be cut into tokens in many ways, and a model does not always choose the tokenizer's; its own tokens
  * keep what it meant, and its part of the KV cache.
  */
 export class OwnTurns {
-  readonly #tokenizer: Tokenizer;
+  /** What is between the model's turns. */
+  readonly #texts: TokenizedTexts;
   /** The texts of the tokens that end a turn, such as `<|im_end|>`. */
   readonly #ends: readonly string[];
   /** Finds these. */
@@ -42,9 +47,12 @@ export class OwnTurns {
   readonly #used = new Set<Stretch>();
   #size = 0;
 
-  /** @param capacity tokens of turns to keep at most; those used longest ago go first */
+  /**
+   * @param capacity tokens of turns to keep at most, and of what is between them about as many again; those
+   * used longest ago go first
+   */
   constructor(tokenizer: Tokenizer, endTokenIds: readonly number[], capacity: number) {
-    this.#tokenizer = tokenizer;
+    this.#texts = new TokenizedTexts(tokenizer, charactersPerToken * capacity);
     this.#capacity = capacity;
     this.#ends = endTokenIds
       .filter((id) => id < tokenizer.vocabSize)
@@ -64,8 +72,8 @@ export class OwnTurns {
     for (const text of this.#stretches(rendered.slice(0, end.after))) {
       let next = stretch.after.get(text);
       if (!next) {
-        next = { text, before: stretch, after: new Map() };
-        stretch.after.set(text, next);
+        next = { text: detached(text), before: stretch, after: new Map() };
+        stretch.after.set(next.text, next);
       }
       stretch = next;
     }
@@ -95,8 +103,8 @@ export class OwnTurns {
 
   *#encode(rendered: string): Steps<number[]> {
     const tokens: number[] = [];
-    const add = (more: readonly number[]) => {
-      for (const token of more) tokens.push(token);
+    const add = (more: ArrayLike<number>) => {
+      for (let i = 0; i < more.length; i++) tokens.push(more[i]!);
     };
     let text = '';
     let known: Stretch | undefined = this.#root;
@@ -109,11 +117,11 @@ export class OwnTurns {
       this.#use(known);
       const { own } = known;
       // What begins and ends a turn are tokens of their own: the text can be cut there.
-      add(yield* this.#tokenizer.encodeInSteps(text + stretch.slice(0, own.begin)));
+      add(yield* this.#texts.encodeInSteps(text + stretch.slice(0, own.begin)));
       add(own.tokens);
       text = stretch.slice(own.end);
     }
-    add(yield* this.#tokenizer.encodeInSteps(text));
+    add(yield* this.#texts.encodeInSteps(text));
     return tokens;
   }
 

@@ -8,7 +8,7 @@ const below = {
   gpu: [],
   text: ['generate/types'],
   grammar: ['text', 'generate/constraint', 'generate/types'],
-  files: ['quant'],
+  files: ['quant', 'text/qwen-words'],
   kernels: ['gpu', 'quant'],
   experts: ['kernels', 'gpu', 'quant', 'files'],
   charts: ['experts'],

@@ -1,9 +1,10 @@
 import { MowgliError } from '../errors.ts';
 import { type NumberType, numberFormats } from '../quant/index.ts';
+import { qwen2Words } from '../text/qwen-words.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { GenerationDefaults } from './generation-defaults.ts';
 import { toGgufName } from './gguf-names.ts';
-import { qwen2Words, tokenKinds } from './gguf-tokenizer.ts';
+import { tokenKinds } from './gguf-tokenizer.ts';
 import type { GgufEntry, GgufTensorData, GgufTensorPlan } from './gguf-write.ts';
 import { isJsonObject, type JsonObject, show } from './json.ts';
 import type { ModelConfig, YarnConfig } from './model-config.ts';

@@ -1,17 +1,11 @@
 import { MowgliError } from '../errors.ts';
+import { qwen2Words } from '../text/qwen-words.ts';
 import { metadataFields } from './gguf-config.ts';
 import { GgufArray, type GgufMetadata, GgufStrings } from './gguf-types.ts';
 import { type JsonObject, show } from './json.ts';
 
 /** Kinds of tokens in `tokenizer.ggml.token_type`. */
 export const tokenKinds = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
-
-/**
- * How Qwen2's tokenizer, and every later one up to Qwen3, cuts text into words: the regular
- * expression of its tokenizer.json, which GGUF files only name.
- */
-export const qwen2Words =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /** Names of this way of cutting words in `tokenizer.ggml.pre`. */
 const qwen2Names = ['qwen2', 'deepseek-r1-qwen'];

@@ -1,12 +1,17 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { MowgliError } from '../errors.ts';
 import { byteLevelBytes } from './byte-level.ts';
+import { qwen2Words } from './qwen-words.ts';
 
 /** Tokens that are not made by merging: control tokens and markers. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
+  readonly lstrip?: unknown;
+  readonly rstrip?: unknown;
+  readonly single_word?: unknown;
+  readonly normalized?: unknown;
 }
 
 /** What tokenizer.json and tokenizer_config.json say, checked before anything is built on it. */
@@ -76,9 +81,8 @@ export class TokenizerFile {
     const { normalizer, pre_tokenizer } = this.#json;
     const composes = isRecord(normalizer) && normalizer.type === 'NFC';
     if (!(composes || !normalizer) || !cutsIntoQwensWords(pre_tokenizer)) return undefined;
-    const reaches = (token: AddedToken) =>
-      addedTokenOptions.some((option) => (token as unknown as Record<string, unknown>)[option]);
-    if (this.added.some(reaches)) return undefined;
+    if (this.added.some((token) => reachingOptions.some((option) => token[option])))
+      return undefined;
     const inAdded = new Set(this.added.flatMap(({ content }) => [...content]));
     const next = [...afterWords].filter((character) => !inAdded.has(character));
     if (next.length === 0) return undefined;
@@ -168,7 +172,7 @@ export class TokenizerFile {
 }
 
 /** Options of added tokens that change where they are found, or the text around them. */
-const addedTokenOptions = ['lstrip', 'rstrip', 'single_word', 'normalized'];
+const reachingOptions = ['lstrip', 'rstrip', 'single_word', 'normalized'] as const;
 
 /**
  * Characters that begin a word of their own behind a letter or a digit, whatever comes next: letters are
@@ -178,10 +182,6 @@ const addedTokenOptions = ['lstrip', 'rstrip', 'single_word', 'normalized'];
 const afterWords =
   ' \n\r\t!"#$%&\'()*+,-./:;=?@[\\]^`{}~\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f';
 
-/** The words of Qwen's tokenizers. */
-const qwensWords =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
 function cutsIntoQwensWords(preTokenizer: unknown): boolean {
   const { type, pretokenizers } = isRecord(preTokenizer) ? preTokenizer : {};
   if (type !== 'Sequence' || !Array.isArray(pretokenizers) || pretokenizers.length !== 2) {
@@ -190,7 +190,7 @@ function cutsIntoQwensWords(preTokenizer: unknown): boolean {
   const [split, bytes]: unknown[] = pretokenizers;
   if (!isRecord(split) || split.type !== 'Split' || !isRecord(bytes)) return false;
   if (split.behavior !== 'Isolated' || split.invert) return false;
-  if (!isRecord(split.pattern) || split.pattern.Regex !== qwensWords) return false;
+  if (!isRecord(split.pattern) || split.pattern.Regex !== qwen2Words) return false;
   return bytes.type === 'ByteLevel' && !bytes.add_prefix_space && bytes.use_regex === false;
 }
 

@@ -63,7 +63,7 @@ function writeRandom(typeOf: (tensor: string) => NumberType, changes: object = {
 
 /**
  * Of each pair one format is that of the experts, the other that of everything else. The kernels' own tests have every
- * format in every product.
+ * format in every product, with f32 or int8 activations at least; the usual run has some of the pairs, a thorough one all.
  */
 const pairs: readonly (readonly [experts: NumberType, others: NumberType])[] = [
   ['Q2_K', 'Q6_K'],
